@@ -1,0 +1,276 @@
+"""Train, evaluate and export an embedding of Cars196: the main job, end to end.
+
+Zero-shot retrieval: train on car models 1-98, then find photographs of models 99-196, none of which was seen.
+Without the data set the same pipeline runs on the 4,000 images that come with the package, once with easy and
+once with all positives, in two or three minutes.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import tensorflow as tf
+from journal import Journal
+from plots import draw_curves, draw_neighbours
+
+import keras_epos
+from keras_epos.data import balanced_batches, image_batches, random_crop, random_flip
+
+EXAMPLES = """examples:
+  python examples/train_cars.py                                        embedded sample, easy against all positives
+  python examples/train_cars.py --data-dir data/cars196                Cars196, EfficientNetV2B0 from ImageNet
+  python examples/train_cars.py --data-dir data/cars196 --backbone b.keras --positives all --out runs/all
+  python examples/train_cars.py --data-dir data/cars196 --resume       go on after the last complete epoch
+"""
+K = (1, 2, 4, 8)
+
+
+def parse_arguments(arguments=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    data = parser.add_argument_group("data and output")
+    data.add_argument("--data-dir", type=Path, help="folder with cars_train/ and devkit/ of Stanford Cars")
+    data.add_argument("--out", type=Path, help="folder of metrics, pictures, checkpoint (default: runs/<data set>)")
+    data.add_argument("--export", type=Path, help="SavedModel folder (default: saved_models/<data set>)")
+    data.add_argument("--resume", action="store_true", help="continue the run in --out after its last epoch")
+    model = parser.add_argument_group("model")
+    model.add_argument("--backbone", default="EfficientNetV2B0", help="keras.applications name or .keras file")
+    model.add_argument("--embedding-dim", type=int, default=512, help="dimensions (default: %(default)s)")
+    model.add_argument("--freeze", type=float, default=0.5, help="share of the backbone's layers, from the input, kept")
+    model.add_argument("--mixed-precision", choices=("float16", "bfloat16"), help="compute the network in half floats")
+    loss = parser.add_argument_group("loss")
+    loss.add_argument("--loss", choices=sorted(keras_epos.losses.LOSSES), default="multi_similarity")
+    loss.add_argument("--positives", choices=("easy", "all", "hard", "random"), default="easy")
+    loss.add_argument("--easy-k", type=int, default=1, help="nearest positives an anchor is pulled to")
+    loss.add_argument("--negatives", choices=("all", "hard", "semi_hard", "distance_weighted", "random"))
+    loss.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="further arguments of the loss")
+    train = parser.add_argument_group("training")
+    train.add_argument("--epochs", type=int, help="passes over the training images (default: 40; sample: 20)")
+    train.add_argument("--batch", default=None, metavar="PxK", help="classes x samples of each (default: 10x8)")
+    train.add_argument("--image-size", type=int, default=112, help="pixels in training (default: %(default)s)")
+    train.add_argument("--test-size", type=int, default=160, help="pixels in evaluation and export")
+    train.add_argument("--learning-rate", type=float, default=2e-4, help="of the backbone (default: %(default)s)")
+    train.add_argument("--head-learning-rate", type=float, default=1e-3, help="of the rest (default: %(default)s)")
+    train.add_argument("--weight-decay", type=float, default=1e-2, help="of AdamW (default: %(default)s)")
+    train.add_argument("--smallest-crop", type=float, default=0.5, help="area of random crops, share of the image")
+    train.add_argument("--evaluate-every", type=int, default=5, metavar="EPOCHS")
+    train.add_argument("--label-noise", type=float, help="share of wrong training labels (default: 0; sample: 0.1)")
+    train.add_argument("--seed", type=int, default=0)
+    return parser.parse_args(arguments)
+
+
+def main():
+    args = parse_arguments()
+    keras.utils.set_random_seed(args.seed)
+    try:
+        if args.data_dir is None:
+            print("Cars196 is not at hand: running on the 4,000 images of clothes that come with the package.")
+            print("To get Cars196, see README.md#cars196, then pass --data-dir FOLDER.\n")
+            run_sample(args)
+        else:
+            run_cars(args)
+    except KeyboardInterrupt:
+        sys.exit("\nStopped. The last complete epoch is kept; the same command with --resume goes on from there.")
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
+
+
+def run_cars(args):
+    split = keras_epos.datasets.cars196(args.data_dir)
+    print(f"Cars196: {len(split.train)} photographs to train, {len(split.test)} of unseen car models to test")
+    folder, epochs = args.out or Path("runs/cars196"), args.epochs or 40
+    journal = Journal(folder, settings(args), args.resume)
+    classes, samples = batch_shape(args.batch or "10x8")
+    steps = len(split.train) // (classes * samples)
+    batches = balanced_batches(
+        decoded(split.train, args.test_size, "training"),
+        with_noise(split.train.labels, args.label_noise or 0.0, args.seed),
+        classes,
+        samples,
+        load=crop_flip_resize(args.image_size, args.smallest_crop),
+        seed=args.seed,
+        steps=steps,
+        start_step=len(journal.history) * steps,
+    )
+    test_images = decoded(split.test, args.test_size, "test")
+    test = image_batches(test_images, args.test_size, load=lambda image: tf.cast(image, "float32"))
+
+    model = journal.model_to_resume
+    if model is None:
+        policy = args.mixed_precision and f"mixed_{args.mixed_precision}"
+        model = keras_epos.EmbeddingModel(args.backbone, args.embedding_dim, freeze_batch_norm=True, dtype=policy)
+        freeze(model.backbone, args.freeze)
+        model.compile(
+            adamw(args.head_learning_rate, args.weight_decay, steps * epochs),
+            loss=keras_epos.losses.get(args.loss, **loss_settings(args)),
+            backbone_optimizer=adamw(args.learning_rate, args.weight_decay, steps * epochs),
+        )
+        journal.before = measure(model, test, split.test.labels)
+    recall = keras_epos.RecallAtK(test, split.test.labels, k=K, every=args.evaluate_every)
+    train(model, batches, epochs, recall, journal)
+
+    after = measure(model, test, split.test.labels)
+    journal.write(after=after)
+    print_table({"before training": journal.before, "after": after})
+    curve = [(0, journal.before["recall@1"]), *recall_curve(journal)]
+    draw_curves(folder / "curve.png", {f"{args.positives} positives": curve}, "Recall@1 on unseen car models")
+    embeddings = model.predict(test, verbose=0)
+    draw_examples(folder / "neighbours.png", embeddings, test_images, split.test.labels, split.test.class_names)
+    finish(model, folder, args.export or Path("saved_models/cars196"))
+
+
+def run_sample(args):
+    split = keras_epos.datasets.fashion_sample()
+    folder, epochs = args.out or Path("runs/fashion_sample"), args.epochs or 20
+    noise = 0.1 if args.label_noise is None else args.label_noise
+    noisy = with_noise(split.train.labels, noise, args.seed)
+    classes, samples = batch_shape(args.batch or "4x32")
+    images, test_images = (part.inputs[..., None].astype("float32") for part in split)
+    print(f"To learn: 4 coarse classes, {noise:.0%} of their labels wrong. To find again: the 10 kinds they hide.\n")
+    rows, curves = {}, {}
+    for positives in ("all", "easy"):
+        print(f"Each anchor is pulled to {'its nearest positive' if positives == 'easy' else 'all its positives'}:")
+        keras.utils.set_random_seed(args.seed)
+        journal = Journal(folder / positives, settings(args), args.resume and (folder / positives).exists())
+        model = journal.model_to_resume
+        if model is None:
+            model = keras_epos.EmbeddingModel(small_network(), embedding_dim=64)
+            model.compile(keras.optimizers.Adam(1e-3), loss=keras_epos.TripletLoss(positives=positives))
+            journal.before = measure(model, test_images, split.test)
+        steps = len(images) // (classes * samples)
+        start = len(journal.history) * steps
+        batches = balanced_batches(images, noisy, classes, samples, seed=args.seed, steps=steps, start_step=start)
+        train(model, batches, epochs, keras_epos.RecallAtK(test_images, split.test.modes, k=(1,)), journal)
+        after = measure(model, test_images, split.test)
+        journal.write(after=after)
+        rows |= {"before training": journal.before, f"{positives} positives": after}
+        curves[f"{positives} positives"] = [(0, journal.before["kind R@1"]), *recall_curve(journal)]
+    print_table(rows)
+    draw_curves(folder / "curve.png", curves, "Recall@1 of the hidden kinds")
+    embeddings = model.predict(test_images, verbose=0)
+    draw_examples(folder / "neighbours.png", embeddings, test_images, split.test.modes, split.test.mode_names)
+    finish(model, folder, args.export or Path("saved_models/fashion_sample"))
+
+
+def settings(args):
+    unimportant = {"data_dir", "out", "export", "resume", "evaluate_every"}
+    return {key: value if value is None else str(value) for key, value in vars(args).items() if key not in unimportant}
+
+
+def batch_shape(text):
+    try:
+        classes, samples = (int(part) for part in text.split("x"))
+    except ValueError:
+        raise ValueError(f"`--batch` must be classes x samples, such as 10x8. Received: {text}") from None
+    return classes, samples
+
+
+def loss_settings(args):
+    chosen = {"positives": keras_epos.Easy(args.easy_k) if args.positives == "easy" else args.positives}
+    if args.negatives:
+        chosen["negatives"] = args.negatives
+    for setting in args.set:
+        name, _, value = setting.partition("=")
+        chosen[name] = json.loads(value) if value[:1] in "-.0123456789" else value
+    return chosen
+
+
+def with_noise(labels, share, seed):
+    """Replace a share of the labels by others, fixed by the seed."""
+    generator = np.random.default_rng(seed)
+    wrong = generator.random(len(labels)) < share
+    classes = np.unique(labels)
+    other = (np.searchsorted(classes, labels) + generator.integers(1, len(classes), len(labels))) % len(classes)
+    return np.where(wrong, classes[other], labels)
+
+
+def decoded(split, size, what):
+    """All images as one uint8 array: they are decoded once, not once an epoch."""
+    batches = image_batches(split.inputs, size, batch_size=256)
+    images = np.empty((len(split), size, size, 3), np.uint8)
+    progress = keras.utils.Progbar(len(split), unit_name="image")
+    print(f"Decoding the {what} images")
+    for start, batch in zip(range(0, len(split), 256), batches, strict=True):
+        images[start : start + 256] = np.round(batch.numpy())
+        progress.update(start + len(batch))
+    return images
+
+
+def crop_flip_resize(size, smallest_crop):
+    crop, flip = random_crop(scale=(smallest_crop, 1.0)), random_flip()
+
+    def load(image, seed):
+        return tf.image.resize(flip(crop(image, seed), seed), (size, size), antialias=True)
+
+    return load
+
+
+def freeze(backbone, share):
+    """Keep the first layers of an ImageNet backbone: edges and textures need no training, and it is quicker."""
+    for layer in backbone.layers[: round(share * len(backbone.layers))]:
+        layer.trainable = False
+
+
+def adamw(learning_rate, weight_decay, steps):
+    warmup = min(100, steps // 10)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, steps - warmup, alpha=0.02, warmup_target=learning_rate, warmup_steps=warmup
+    )
+    return keras.optimizers.AdamW(schedule, weight_decay=weight_decay)
+
+
+def small_network():
+    layers = [keras.Input((28, 28, 1)), keras.layers.Rescaling(1 / 255)]
+    for filters in (32, 64, 128):
+        layers.append(keras.layers.Conv2D(filters, 3, strides=2, padding="same", activation="relu"))
+    return keras.Sequential([*layers, keras.layers.Flatten()])
+
+
+def train(model, batches, epochs, recall, journal):
+    model.fit(batches, epochs=epochs, initial_epoch=len(journal.history), callbacks=[recall, journal], verbose=2)
+
+
+def measure(model, images, targets):
+    """Measures of the test images: by their labels, or, for a split with modes, by label and by mode."""
+    embeddings = model.predict(images, verbose=0)
+    if isinstance(targets, np.ndarray):
+        return keras_epos.retrieval.evaluate(embeddings, targets, k=K)
+    found = {"class": targets.labels, "kind": targets.modes}
+    return {
+        f"{name} R@1": keras_epos.retrieval.evaluate(embeddings, labels, k=(1,))["recall@1"]
+        for name, labels in found.items()
+    }
+
+
+def recall_curve(journal):
+    return [(row["epoch"], row["val_recall@1"]) for row in journal.history if "val_recall@1" in row]
+
+
+def print_table(rows):
+    columns = [name for name in next(iter(rows.values())) if name != "queries_without_match"]
+    print("\n" + " " * 18 + "".join(f"{name:>13}" for name in columns))
+    for name, values in rows.items():
+        print(f"{name:<18}" + "".join(f"{100 * values[column]:>11.1f} %" for column in columns))
+    print()
+
+
+def draw_examples(path, embeddings, images, labels, names):
+    queries = np.linspace(0, len(labels) - 1, 8).astype(int)
+    _, found = keras_epos.retrieval.nearest(embeddings, k=6)
+    draw_neighbours(path, lambda rows: images[rows], labels, queries, found[queries], names)
+
+
+def finish(model, folder, export):
+    version = keras_epos.export_savedmodel(model, export)
+    print(f"metrics and pictures  {folder}\nSavedModel            {version}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Deep metric learning for Keras 3, built around easy positive sampling."""
+
+try:
+    import keras  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "keras_epos needs Keras with a backend. Install one with the package: `pip install keras-epos[cpu]` "
+        "(TensorFlow for CPUs), `keras-epos[gpu]` (TensorFlow for GPUs), `keras-epos[jax]` or `keras-epos[torch]`. "
+        f"The import failed with: {error}"
+    ) from error
+
+from keras_epos import data, losses, mining, retrieval
+from keras_epos.callbacks import RecallAtK
+from keras_epos.data import datasets
+from keras_epos.losses import (
+    ContrastiveLoss,
+    EasyPositiveTripletLoss,
+    MarginLoss,
+    MultiSimilarityLoss,
+    NTXentLoss,
+    PairLoss,
+    TripletLoss,
+)
+from keras_epos.mining import All, DistanceWeighted, Easy, Hard, Random, SemiHard
+from keras_epos.serving import export_savedmodel
+from keras_epos.training import EmbeddingModel
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "All",
+    "ContrastiveLoss",
+    "DistanceWeighted",
+    "Easy",
+    "EasyPositiveTripletLoss",
+    "EmbeddingModel",
+    "Hard",
+    "MarginLoss",
+    "MultiSimilarityLoss",
+    "NTXentLoss",
+    "PairLoss",
+    "Random",
+    "RecallAtK",
+    "SemiHard",
+    "TripletLoss",
+    "data",
+    "datasets",
+    "export_savedmodel",
+    "losses",
+    "mining",
+    "retrieval",
+]

@@ -1,0 +1,24 @@
+"""Configuration from the signature: an object's constructor arguments are its configuration."""
+
+import inspect
+
+import keras
+
+
+def constructor_arguments(instance):
+    """Plain-JSON values of every `__init__` argument, read from the attributes of the same names.
+
+    A constructor that ends in `**shared` passes those on to its parent, whose arguments are then included.
+    """
+    arguments = {}
+    for cls in type(instance).__mro__:
+        if "__init__" not in vars(cls):
+            continue
+        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        for parameter in parameters:
+            if parameter.kind is not inspect.Parameter.VAR_KEYWORD:
+                value = getattr(instance, parameter.name)
+                arguments[parameter.name] = keras.saving.serialize_keras_object(value)
+        if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return arguments

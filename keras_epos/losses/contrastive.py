@@ -1,0 +1,60 @@
+"""Contrastive loss."""
+
+import keras
+from keras import ops
+
+from keras_epos.losses.pair_loss import PairLoss, Terms
+from keras_epos.pairs import count, masked_sum
+
+
+@keras.saving.register_keras_serializable(package="keras_epos")
+class ContrastiveLoss(PairLoss):
+    """Pulls positives above one similarity and pushes negatives below another, each pair on its own.
+
+        loss_a = sum_p max(0, positive_margin - S_ap) + sum_n max(0, S_an - negative_margin)
+        weight of p = -[S_ap < positive_margin],  weight of n = [S_an > negative_margin]
+
+    The oldest loss of the field and still a strong one; the weights do not look at the rest of the batch.
+
+    Args:
+        positive_margin: Cosine similarity in [-1, 1] from which a positive is at rest.
+        negative_margin: Cosine similarity in [-1, 1], at most `positive_margin`, to which a negative is pushed.
+        positives, negatives, average_over, shared: See `PairLoss`.
+
+    References: Hadsell et al. 2006, https://doi.org/10.1109/CVPR.2006.100; the cosine form: Wang et al. 2019,
+    https://arxiv.org/abs/1904.06627.
+    """
+
+    def __init__(
+        self,
+        positive_margin=1.0,
+        negative_margin=0.5,
+        positives="all",
+        negatives="all",
+        average_over="active",
+        **shared,
+    ):
+        super().__init__(positives=positives, negatives=negatives, average_over=average_over, **shared)
+        if not -1 <= negative_margin <= positive_margin <= 1:
+            raise ValueError(
+                "`negative_margin` and `positive_margin` must be cosine similarities with -1 <= negative_margin <= "
+                f"positive_margin <= 1. Received: negative_margin={negative_margin}, positive_margin={positive_margin}"
+            )
+        self.positive_margin = positive_margin
+        self.negative_margin = negative_margin
+
+    def formula(self, positives, negatives, anchor_labels):
+        return hinges(
+            (self.positive_margin - positives.similarity, positives.mask),
+            (negatives.similarity - self.negative_margin, negatives.mask),
+        )
+
+
+def hinges(*sides):
+    """`Terms` of the positive parts of `(values, mask)` sides."""
+    total, valid, active = 0, 0, 0
+    for values, mask in sides:
+        total += masked_sum(ops.relu(values), mask)
+        valid += count(mask)
+        active += count(ops.logical_and(mask, values > 0))
+    return Terms(total, valid, active)

@@ -1,0 +1,88 @@
+"""Margin loss."""
+
+import keras
+from keras import ops
+
+from keras_epos.losses.contrastive import hinges
+from keras_epos.losses.pair_loss import PairLoss
+
+
+@keras.saving.register_keras_serializable(package="keras_epos")
+class MarginLoss(PairLoss):
+    """Keeps positives within, and negatives beyond, a boundary distance that it may learn.
+
+        loss_a = sum_p max(0, margin + D_ap - boundary) + sum_n max(0, margin - D_an + boundary)
+
+    with Euclidean distances `D` between unit rows; each active pair has weight 1 by its distance. Made for
+    `negatives="distance_weighted"`.
+
+    Args:
+        margin: Half the width of the gap, in units of distance, positive.
+        boundary: Distance in (0, 2), called beta in the paper; its starting value when it is learned.
+        learn_boundary: `None` (fixed), `"global"` or `"class"` (one for each class of the anchor). The loss then
+            has weights, which an `EmbeddingModel` trains and saves with its own.
+        num_classes: Number of classes when `learn_boundary="class"`; labels must lie in `[0, num_classes)`.
+        positives, negatives, average_over, shared: See `PairLoss`.
+
+    Reference: Wu et al. 2017, https://arxiv.org/abs/1706.07567.
+    """
+
+    metric = "euclidean"
+
+    def __init__(
+        self,
+        margin=0.2,
+        boundary=1.2,
+        learn_boundary=None,
+        num_classes=None,
+        positives="all",
+        negatives="distance_weighted",
+        average_over="active",
+        **shared,
+    ):
+        super().__init__(positives=positives, negatives=negatives, average_over=average_over, **shared)
+        if not margin > 0:
+            raise ValueError(f"`margin` must be a positive distance. Received: margin={margin}")
+        if not 0 < boundary < 2:
+            raise ValueError(f"`boundary` must be a distance in (0, 2). Received: boundary={boundary}")
+        if learn_boundary not in (None, "global", "class"):
+            raise ValueError(
+                f'`learn_boundary` must be None, "global" or "class". Received: learn_boundary={learn_boundary!r}'
+            )
+        if (learn_boundary == "class") != (num_classes is not None):
+            raise ValueError(
+                '`num_classes` must be given with learn_boundary="class" and only then. '
+                f"Received: learn_boundary={learn_boundary!r}, num_classes={num_classes}"
+            )
+        self.margin = margin
+        self.boundary = boundary
+        self.learn_boundary = learn_boundary
+        self.num_classes = num_classes
+        if learn_boundary is not None:
+            self._layer = keras.layers.Layer(name=f"{self.name}_weights", dtype=self.dtype)
+            self._layer.add_weight(
+                shape=(num_classes or 1,),
+                initializer=keras.initializers.Constant(boundary),
+                name="boundary",
+            )
+            self._layer.built = True
+
+    def formula(self, positives, negatives, anchor_labels):
+        boundary = self._boundary(anchor_labels)
+        return hinges(
+            (self.margin - positives.similarity - boundary, positives.mask),
+            (self.margin + negatives.similarity + boundary, negatives.mask),
+        )
+
+    def _boundary(self, anchor_labels):
+        if self.learn_boundary is None:
+            return self.boundary
+        boundary = ops.convert_to_tensor(self._layer.weights[0])
+        if self.learn_boundary == "global":
+            return boundary[:, None]
+        known = ops.logical_and(anchor_labels >= 0, anchor_labels < self.num_classes)
+        if self.ignore_label is not None:
+            known = ops.logical_or(known, anchor_labels == self.ignore_label)
+        one_each = ops.take(boundary, ops.clip(anchor_labels, 0, self.num_classes - 1), axis=0)
+        # A label out of range has no boundary: the loss turns NaN at once instead of training a neighbour's.
+        return ops.where(known, one_each, float("nan"))[:, None]

@@ -1,0 +1,88 @@
+"""Multi-similarity loss."""
+
+import keras
+from keras import ops
+
+from keras_epos import mining
+from keras_epos.losses.pair_loss import PairLoss, Terms
+from keras_epos.pairs import count, masked_logsumexp, masked_max, masked_min
+
+ORDERS = ("before_mining", "instead_of_mining", "after_mining")
+
+
+@keras.saving.register_keras_serializable(package="keras_epos")
+class MultiSimilarityLoss(PairLoss):
+    """Weighs every pair by its own similarity and by that of the anchor's other pairs.
+
+    First a mining step drops what is easy: a negative stays if `S_an > min_p S_ap - epsilon`, a positive if
+    `S_ap < max_n S_an + epsilon`. Of what stays
+
+        loss_a = log(1 + sum_p exp(-alpha (S_ap - base))) / alpha + log(1 + sum_n exp(beta (S_an - base))) / beta
+        weight of p = -z_p / (1 + sum z) with z = exp(-alpha (S - base));  weight of n = z_n / (1 + sum z) with
+        z = exp(beta (S - base))
+
+    A strong default when classes look alike all through; batches of 5 or more samples per class.
+
+    Args:
+        alpha: Sharpness of the positives, positive.
+        beta: Sharpness of the negatives, positive.
+        base: Cosine similarity, in [-1, 1], around which pairs are weighed.
+        epsilon: Slack of the mining step in units of similarity, or `None` for no mining.
+        positives_chosen: When `positives` is not `"all"`: `"before_mining"` (mining then knows only the chosen
+            positives), `"instead_of_mining"` (the chosen positives stay whatever mining says, negatives are mined
+            against all positives) or `"after_mining"` (the choice is among the positives that mining kept).
+        positives, negatives, average_over, shared: See `PairLoss`.
+
+    References: Wang et al. 2019, https://arxiv.org/abs/1904.06627 (constants of the authors' released code).
+    """
+
+    def __init__(
+        self,
+        alpha=2.0,
+        beta=40.0,
+        base=0.5,
+        epsilon=0.1,
+        positives_chosen="before_mining",
+        positives="all",
+        negatives="all",
+        average_over="valid",
+        **shared,
+    ):
+        super().__init__(positives=positives, negatives=negatives, average_over=average_over, **shared)
+        if not (alpha > 0 and beta > 0):
+            raise ValueError(f"`alpha` and `beta` must be positive. Received: alpha={alpha}, beta={beta}")
+        if positives_chosen not in ORDERS:
+            raise ValueError(
+                f"`positives_chosen` must be one of {ORDERS}. Received: positives_chosen={positives_chosen!r}"
+            )
+        self.alpha = alpha
+        self.beta = beta
+        self.base = base
+        self.epsilon = epsilon
+        self.positives_chosen = positives_chosen
+
+    def select(self, cosine, positive_mask, negative_mask, dim):
+        if self.epsilon is None:
+            return super().select(cosine, positive_mask, negative_mask, dim)
+        below = (masked_max(cosine, negative_mask) + self.epsilon)[:, None]
+        if self.positives_chosen == "after_mining":
+            positive = self.positives.select(cosine, ops.logical_and(positive_mask, cosine < below))
+        else:
+            positive = self.positives.select(cosine, positive_mask)
+        reference = mining.Selection(None, positive_mask)
+        if self.positives_chosen == "before_mining":
+            reference = positive
+            positive = mining.Selection(
+                positive.indices, ops.logical_and(positive.valid, positive.of(cosine) < below)
+            )
+        above = (masked_min(reference.of(cosine), reference.valid) - self.epsilon)[:, None]
+        negative_mask = ops.logical_and(negative_mask, cosine > above)
+        return positive, self.select_negatives(cosine, positive, negative_mask, dim)
+
+    def formula(self, positives, negatives, anchor_labels):
+        pull = masked_logsumexp(-self.alpha * (positives.similarity - self.base), positives.mask)
+        push = masked_logsumexp(self.beta * (negatives.similarity - self.base), negatives.mask)
+        total = ops.softplus(pull) / self.alpha + ops.softplus(push) / self.beta
+        active = ops.minimum(count(positives.mask) + count(negatives.mask), 1)
+        return Terms(total, None, active)
+

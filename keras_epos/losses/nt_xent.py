@@ -1,0 +1,44 @@
+"""NT-Xent loss."""
+
+import keras
+from keras import ops
+
+from keras_epos.losses.pair_loss import PairLoss, Terms
+from keras_epos.pairs import count, masked_logsumexp, masked_sum
+
+
+@keras.saving.register_keras_serializable(package="keras_epos")
+class NTXentLoss(PairLoss):
+    """Softmax of each positive against the anchor's negatives.
+
+        loss_a = sum_p log(1 + sum_n exp((S_an - S_ap) / temperature))
+        weight of p = -sum of its negatives' weights;  weight of n for p =
+            exp((S_an - S_ap) / temperature) / (1 + sum_k exp((S_ak - S_ap) / temperature)) / temperature
+
+    Other positives are not in the denominator. `NTXentLoss(0.1, positives="easy", negatives="hard")` is the loss
+    of EPHN and `negatives=SemiHard("skip")` that of EPSHN.
+
+    Args:
+        temperature: Positive number in units of similarity; lower looks only at the nearest negatives.
+        positives, negatives, average_over, shared: See `PairLoss`.
+
+    References: Sohn 2016, https://papers.nips.cc/paper/6200; van den Oord et al. 2018,
+    https://arxiv.org/abs/1807.03748; Xuan et al. 2020, https://arxiv.org/abs/1904.04370.
+    """
+
+    has_triplets = True
+
+    def __init__(self, temperature=0.1, positives="all", negatives="all", average_over="valid", **shared):
+        super().__init__(positives=positives, negatives=negatives, average_over=average_over, **shared)
+        if not temperature > 0:
+            raise ValueError(f"`temperature` must be positive. Received: temperature={temperature}")
+        self.temperature = temperature
+
+    def formula(self, positives, negatives, anchor_labels):
+        if negatives.paired:
+            push, mask = negatives.similarity / self.temperature, ops.logical_and(positives.mask, negatives.mask)
+        else:
+            push = masked_logsumexp(negatives.similarity / self.temperature, negatives.mask)[:, None]
+            mask = ops.logical_and(positives.mask, ops.any(negatives.mask, axis=-1, keepdims=True))
+        value = ops.softplus(push - positives.similarity / self.temperature)
+        return Terms(masked_sum(value, mask), count(mask), count(mask))

@@ -1,0 +1,111 @@
+"""Triplet loss."""
+
+import keras
+from keras import ops
+
+from keras_epos.losses.pair_loss import METRICS, PairLoss, Terms
+from keras_epos.pairs import count, for_each_true, masked_sum
+
+
+@keras.saving.register_keras_serializable(package="keras_epos")
+class TripletLoss(PairLoss):
+    """Asks that each selected negative be farther from its anchor than the selected positive, by a margin.
+
+    Anchor `a` with positives `p` and negatives `n`, where `s` is the similarity, or the distance negated:
+
+        loss_a = sum over (p, n) of max(0, s_an - s_ap + margin)
+        weight of p = -(number of active n),  weight of n = (number of active p)
+
+    and with `margin="soft"` the hinge becomes `log(1 + exp(s_an - s_ap))`. With `negatives="semi_hard"` each
+    positive has its own negative; otherwise all pairs of what was selected count, in O(B^2) memory.
+
+    Needs at least two samples of a class and two classes in a batch; easy positives differ from all positives
+    from three samples of a class on.
+
+    Args:
+        margin: Positive number in the units of `metric`, or `"soft"`.
+        metric: `"squared_euclidean"` (0 to 4 between unit rows), `"euclidean"` (0 to 2) or `"cosine"`.
+        positives, negatives, average_over, shared: See `PairLoss`.
+
+    References: Schroff et al. 2015, https://arxiv.org/abs/1503.03832; soft: Hermans et al. 2017,
+    https://arxiv.org/abs/1703.07737.
+    """
+
+    has_triplets = True
+
+    def __init__(
+        self,
+        margin=0.2,
+        metric="squared_euclidean",
+        positives="all",
+        negatives="semi_hard",
+        average_over="active",
+        **shared,
+    ):
+        super().__init__(positives=positives, negatives=negatives, average_over=average_over, **shared)
+        if margin != "soft" and not (isinstance(margin, (int, float)) and margin > 0):
+            raise ValueError(f'`margin` must be a positive number or "soft". Received: margin={margin!r}')
+        if metric not in METRICS:
+            raise ValueError(f"`metric` must be one of {METRICS}. Received: metric={metric!r}")
+        self.margin = margin
+        self.metric = metric
+
+    def formula(self, positives, negatives, anchor_labels):
+        if negatives.paired or 1 in (positives.mask.shape[-1], negatives.mask.shape[-1]):
+            mask = ops.logical_and(positives.mask, negatives.mask)
+            value, slope = self._violation(negatives.similarity - positives.similarity)
+            return Terms(masked_sum(value, mask), count(mask), count(ops.logical_and(mask, slope > 0)))
+        return self._every_combination(positives, negatives)
+
+    def _violation(self, gap):
+        """Value of a triplet with `gap = s_an - s_ap`, and the derivative by it."""
+        if self.margin == "soft":
+            return ops.softplus(gap), ops.sigmoid(gap)
+        gap = gap + self.margin
+        return ops.relu(gap), ops.cast(gap > 0, gap.dtype)
+
+    def _every_combination(self, positives, negatives):
+        # A pass for each positive of an anchor instead of a B x B x B tensor. The passes carry no gradient: they
+        # collect the pair weights, and a sum of weight times similarity has exactly the gradient of the loss.
+        near, far = ops.stop_gradient(positives.similarity), ops.stop_gradient(negatives.similarity)
+
+        def add(column, here, total, active, pull, push):
+            mask = ops.logical_and(ops.any(here, axis=-1, keepdims=True), negatives.mask)
+            value, slope = self._violation(far - ops.take_along_axis(near, column, axis=-1))
+            slope = ops.where(mask, slope, 0)
+            pull = pull + ops.where(here, ops.sum(slope, axis=-1, keepdims=True), 0)
+            return total + masked_sum(value, mask), active + count(slope > 0), pull, push + slope
+
+        start = (ops.zeros_like(near[:, 0]), count(negatives.mask) * 0, ops.zeros_like(near), ops.zeros_like(far))
+        total, active, pull, push = for_each_true(positives.mask, add, start)
+        pull, push = ops.stop_gradient(pull), ops.stop_gradient(push)
+        gradient_only = ops.sum(push * (negatives.similarity - far), -1) - ops.sum(
+            pull * (positives.similarity - near), -1
+        )
+        valid = count(positives.mask) * count(negatives.mask)
+        return Terms(ops.stop_gradient(total) + gradient_only, valid, active)
+
+
+@keras.saving.register_keras_serializable(package="keras_epos")
+class EasyPositiveTripletLoss(TripletLoss):
+    """Triplet loss that pulls each anchor only towards its nearest positive, so a class keeps its modes.
+
+    `TripletLoss(positives="easy", negatives="semi_hard")` under a name of its own. Use it when classes have
+    several looks or labels are noisy; give each class at least 4, better 8 or more samples in a batch.
+
+    Args:
+        See `TripletLoss`.
+
+    Reference: Levi et al. 2020, https://arxiv.org/abs/2006.05162.
+    """
+
+    def __init__(
+        self,
+        margin=0.2,
+        metric="squared_euclidean",
+        positives="easy",
+        negatives="semi_hard",
+        average_over="active",
+        **shared,
+    ):
+        super().__init__(margin, metric, positives, negatives, average_over, **shared)

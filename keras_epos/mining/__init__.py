@@ -1,0 +1,47 @@
+"""Which positives and negatives of an anchor take part in the loss: the strategies.
+
+A strategy maps similarities and a mask to a `Selection`. It carries no gradient and knows no loss. Similarities
+are oriented by the caller so that **more means easier**: the similarity itself for positives, its negative for
+negatives. So one class serves both sides: the easy positive is the most similar one, the easy negative the
+least similar one.
+"""
+
+
+import keras
+
+from keras_epos.mining.all import All
+from keras_epos.mining.distance_weighted import DistanceWeighted
+from keras_epos.mining.easy import Easy
+from keras_epos.mining.hard import Hard
+from keras_epos.mining.random import Random
+from keras_epos.mining.semi_hard import SemiHard
+from keras_epos.mining.strategy import Selection, Strategy
+
+__all__ = ["All", "DistanceWeighted", "Easy", "Hard", "Random", "Selection", "SemiHard", "Strategy", "get"]
+
+STRATEGIES = {
+    "all": All,
+    "easy": Easy,
+    "hard": Hard,
+    "semi_hard": SemiHard,
+    "distance_weighted": DistanceWeighted,
+    "random": Random,
+}
+
+
+def get(strategy, argument="strategy"):
+    """A strategy from its name, its Keras config or itself.
+
+    Raises:
+        ValueError: If it is none of these.
+    """
+    if isinstance(strategy, dict):
+        strategy = keras.saving.deserialize_keras_object(strategy)
+    if isinstance(strategy, Strategy):
+        return strategy
+    if isinstance(strategy, str) and strategy in STRATEGIES:
+        return STRATEGIES[strategy]()
+    raise ValueError(
+        f"`{argument}` must be one of {sorted(STRATEGIES)} or a keras_epos strategy object. "
+        f"Received: {argument}={strategy!r}"
+    )

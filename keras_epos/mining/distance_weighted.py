@@ -1,0 +1,53 @@
+"""Distance-weighted sampling."""
+
+import keras
+from keras import ops
+
+from keras_epos.mining.draw import draw
+from keras_epos.mining.strategy import Strategy, serializable
+from keras_epos.pairs import masked_max
+
+
+@serializable
+class DistanceWeighted(Strategy):
+    """One negative, drawn so that all distances are equally likely.
+
+    On the unit sphere in `D` dimensions most pairs are near sqrt(2) apart, with density
+    `q(d) = d^(D-2) (1 - d^2/4)^((D-3)/2)`; a negative at distance `d` is drawn with weight `1 / q(max(d,
+    cutoff))`, and 0 beyond `upper_cutoff`, where common losses are flat. When every negative lies beyond it, the
+    nearest one is taken. Needs unit embeddings.
+
+    Args:
+        cutoff: Smallest distance told apart, in (0, 2): nearer negatives are as likely as those at `cutoff`.
+        upper_cutoff: Largest distance drawn, in (`cutoff`, 2], or `None` for no limit.
+        seed: Integer or `None`.
+
+    Reference: Wu et al. 2017, https://arxiv.org/abs/1706.07567.
+    """
+
+    def __init__(self, cutoff=0.5, upper_cutoff=1.4, seed=None):
+        if not 0 < cutoff < 2:
+            raise ValueError(f"`cutoff` must be a distance in (0, 2). Received: cutoff={cutoff}")
+        if upper_cutoff is not None and not cutoff < upper_cutoff <= 2:
+            raise ValueError(
+                f"`upper_cutoff` must be a distance in (cutoff, 2] or None. Received: upper_cutoff={upper_cutoff}"
+            )
+        self.cutoff = cutoff
+        self.upper_cutoff = upper_cutoff
+        self.seed = seed
+        self.generator = keras.random.SeedGenerator(seed)
+
+    def select(self, ease, mask, threshold=None, dim=None):
+        weights, mask = self.weights(-ease, mask, dim)
+        return draw(weights, mask, self.generator)
+
+    def weights(self, similarity, mask, dim):
+        """Unnormalised probabilities `(A, R)` and the candidates that have one."""
+        squared = ops.clip(2.0 - 2.0 * similarity, self.cutoff**2, 3.999)
+        log_weights = -0.5 * (dim - 2.0) * ops.log(squared) - 0.5 * (dim - 3.0) * ops.log(1.0 - squared / 4.0)
+        if self.upper_cutoff is not None:
+            near = ops.logical_and(mask, 2.0 - 2.0 * similarity <= self.upper_cutoff**2)
+            nearest = ops.logical_and(mask, similarity >= masked_max(similarity, mask)[:, None])
+            mask = ops.where(ops.any(near, axis=-1, keepdims=True), near, nearest)
+        shifted = log_weights - masked_max(log_weights, mask)[:, None]
+        return ops.where(mask, ops.exp(ops.where(mask, shifted, 0.0)), 0.0), mask

@@ -1,0 +1,39 @@
+"""Easy sampling: the heart of the library."""
+
+from keras import ops
+
+from keras_epos.mining.strategy import Strategy, first, positive_integer, serializable
+
+
+@serializable
+class Easy(Strategy):
+    """The `k` easiest candidates: the nearest positives, or the farthest negatives.
+
+    With positives this is easy positive sampling: a class keeps its modes, because an anchor is pulled only
+    towards the positives that are already near.
+
+    Args:
+        k: How many per anchor, at least 1.
+        copies_above: Cosine similarity, in (0, 1]. Positives above it are taken for copies of the anchor's own
+            image and chosen only when the anchor has no other positive. 1 turns the guard off.
+
+    Reference: Levi et al. 2020, https://arxiv.org/abs/2006.05162; the copies: Xuan et al. 2020,
+    https://arxiv.org/abs/1904.04370.
+    """
+
+    def __init__(self, k=1, copies_above=0.9999):
+        self.k = positive_integer("k", k)
+        if not 0 < copies_above <= 1:
+            raise ValueError(
+                f"`copies_above` must be a cosine similarity in (0, 1]. Received: copies_above={copies_above}"
+            )
+        self.copies_above = copies_above
+
+    @property
+    def count(self):
+        return self.k
+
+    def select(self, ease, mask, threshold=None, dim=None):
+        if self.copies_above < 1:
+            ease = ops.where(ease > self.copies_above, ease - 4.0, ease)
+        return first(ease, mask, self.k)

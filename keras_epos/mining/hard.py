@@ -1,0 +1,24 @@
+"""Hard sampling."""
+
+from keras_epos.mining.strategy import Strategy, first, positive_integer, serializable
+
+
+@serializable
+class Hard(Strategy):
+    """The `k` hardest candidates: the farthest positives, or the nearest negatives.
+
+    Args:
+        k: How many per anchor, at least 1.
+
+    Reference: Hermans et al. 2017, https://arxiv.org/abs/1703.07737.
+    """
+
+    def __init__(self, k=1):
+        self.k = positive_integer("k", k)
+
+    @property
+    def count(self):
+        return self.k
+
+    def select(self, ease, mask, threshold=None, dim=None):
+        return first(-ease, mask, self.k)

@@ -1,0 +1,55 @@
+"""Semi-hard sampling."""
+
+from keras import ops
+
+from keras_epos.mining.strategy import Selection, Strategy, first, serializable
+from keras_epos.pairs import LOWEST, for_each_true
+
+
+@serializable
+class SemiHard(Strategy):
+    """The hardest negative that is still farther than the selected positive; one for each selected positive.
+
+    Args:
+        fallback: What to take when every negative is nearer than the positive: `"easiest"` (the farthest
+            negative), `"hardest"` (the nearest) or `"skip"` (none; that pair adds nothing to the loss).
+
+    Reference: Schroff et al. 2015, https://arxiv.org/abs/1503.03832.
+    """
+
+    relative = True
+
+    def __init__(self, fallback="easiest"):
+        if fallback not in ("easiest", "hardest", "skip"):
+            raise ValueError(
+                f'`fallback` must be "easiest", "hardest" or "skip". Received: fallback={fallback!r}'
+            )
+        self.fallback = fallback
+
+    def select(self, ease, mask, threshold=None, dim=None):
+        if threshold.shape[-1] == 1:
+            return self._one(ease, mask, threshold)
+        return self._one_for_each(ease, mask, threshold)
+
+    def _one(self, ease, mask, threshold):
+        farther = ops.logical_and(mask, ease > threshold)
+        chosen = first(-ease, farther, 1)
+        if self.fallback == "skip":
+            return chosen
+        other = first(ease if self.fallback == "easiest" else -ease, mask, 1)
+        return Selection(
+            ops.where(chosen.valid, chosen.indices, other.indices), ops.logical_or(chosen.valid, other.valid)
+        )
+
+    def _one_for_each(self, ease, mask, threshold):
+        wanted = threshold > LOWEST
+
+        def serve(column, here, indices, valid):
+            chosen = self._one(ease, mask, ops.take_along_axis(threshold, column, axis=-1))
+            return (
+                ops.where(here, ops.cast(chosen.indices, "int32"), indices),
+                ops.where(here, chosen.valid, valid),
+            )
+
+        start = (ops.zeros_like(wanted, dtype="int32"), ops.zeros_like(wanted))
+        return Selection(*for_each_true(wanted, serve, start))

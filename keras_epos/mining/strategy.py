@@ -1,0 +1,82 @@
+"""What every strategy shares: its interface, its result and the choice of the first few."""
+
+from typing import NamedTuple
+
+import keras
+from keras import ops
+
+from keras_epos.config import constructor_arguments
+from keras_epos.pairs import LOWEST
+
+
+class Selection(NamedTuple):
+    """What a strategy chose.
+
+    Attributes:
+        indices: Rows of the references, `(A, K)` integers, or `None` when the columns are all references.
+        valid: `(A, K)` booleans, `(A, R)` when `indices` is `None`; false where there was nothing to choose.
+    """
+
+    indices: object
+    valid: object
+
+    def of(self, matrix):
+        """Entries of an `(A, R)` matrix at the chosen references, `(A, K)`."""
+        return matrix if self.indices is None else ops.take_along_axis(matrix, self.indices, axis=-1)
+
+
+class Strategy:
+    """Base of the strategies. Arguments of `__init__` are attributes, so `get_config` is derived here once."""
+
+    # How many references per anchor are chosen: a number, or `None` for all under the mask.
+    count = 1
+    # Whether the choice depends on the positive that was selected, one choice for each of them.
+    relative = False
+
+    def select(self, ease, mask, threshold=None, dim=None):
+        """Choose references under `mask`.
+
+        Args:
+            ease: `(A, R)` floats without gradient; more is easier.
+            mask: `(A, R)` booleans, the candidates.
+            threshold: `(A, K)` floats on the scale of `ease`, for strategies that are `relative`: the ease that a
+                choice must exceed, `LOWEST` where there is no positive.
+            dim: Number of dimensions of the embeddings, for strategies that weigh by distance.
+
+        Returns:
+            `Selection`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define select().")
+
+    def get_config(self):
+        return constructor_arguments(self)
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+    def __repr__(self):
+        settings = ", ".join(f"{key}={value!r}" for key, value in self.get_config().items())
+        return f"{type(self).__name__}({settings})"
+
+
+def serializable(strategy):
+    """Register a strategy under a stable name, for `.keras` files."""
+    return keras.saving.register_keras_serializable(package="keras_epos")(strategy)
+
+
+def first(values, mask, number):
+    """The `number` largest values under `mask`; the lowest index wins a tie."""
+    values = ops.where(mask, values, LOWEST)
+    if number == 1:
+        indices = ops.argmax(values, axis=-1)[:, None]
+    else:
+        available = values.shape[-1]
+        _, indices = ops.top_k(values, number if available is None else min(number, available))
+    return Selection(indices, ops.take_along_axis(mask, indices, axis=-1))
+
+
+def positive_integer(name, value):
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value!r}")
+    return value

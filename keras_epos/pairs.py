@@ -1,0 +1,140 @@
+"""Tensor algebra over pairs of embeddings: unit rows, similarities, masks and masked reductions.
+
+Shapes: `A` anchors are compared with `R` references; the anchors are rows `offset .. offset + A` of the
+references, or no part of them at all (`offset=None`).
+"""
+
+import keras
+from keras import ops
+
+# Below every similarity that can occur, yet finite, so that no NaN arises from it in any later arithmetic.
+LOWEST = -1e30
+# Squared distances are clamped here before the root, whose gradient has no limit at 0.
+SMALLEST_SQUARED_DISTANCE = 1e-8
+
+
+def unit(vectors):
+    """Rows of `(B, D)` divided by their Euclidean norm; zero rows stay zero and get a zero gradient.
+
+    Rows are first divided by their largest entry, so neither tiny nor huge rows under- or overflow.
+    """
+    largest = ops.stop_gradient(ops.max(ops.abs(vectors), axis=-1, keepdims=True))
+    is_zero = largest == 0
+    scaled = vectors / ops.where(is_zero, ops.ones_like(largest), largest)
+    squared_norm = ops.sum(ops.square(scaled), axis=-1, keepdims=True)
+    return scaled * ops.rsqrt(ops.where(is_zero, ops.ones_like(squared_norm), squared_norm))
+
+
+def masks(labels, reference_labels, offset=0, ignore_label=None):
+    """Which references are positives and which are negatives of each anchor.
+
+    Args:
+        labels: Integers `(A,)`.
+        reference_labels: Integers `(R,)`.
+        offset: Row of the references that holds the first anchor, so that an anchor is never its own
+            positive; `None` when the references do not contain the anchors.
+        ignore_label: Label that is neither anchor, positive nor negative, or `None`.
+
+    Returns:
+        `(positives, negatives)`: two boolean tensors `(A, R)`, never both true.
+    """
+    same = labels[:, None] == reference_labels[None, :]
+    positives, negatives = same, ops.logical_not(same)
+    if offset is not None:
+        rows = ops.arange(ops.shape(labels)[0])[:, None] + offset
+        itself = rows == ops.arange(ops.shape(reference_labels)[0])[None, :]
+        positives = ops.logical_and(positives, ops.logical_not(itself))
+    if ignore_label is not None:
+        known = ops.logical_and(
+            (labels != ignore_label)[:, None], (reference_labels != ignore_label)[None, :]
+        )
+        positives, negatives = ops.logical_and(positives, known), ops.logical_and(negatives, known)
+    return positives, negatives
+
+
+def to_similarity(cosine, metric):
+    """Cosine similarities of unit rows in the scale of `metric`; a distance is negated, so more is nearer."""
+    if metric == "cosine":
+        return cosine
+    return from_squared_distance(2.0 - 2.0 * cosine, metric)
+
+
+def from_squared_distance(squared_distance, metric):
+    """Negated `squared_distance` for `"squared_euclidean"`, its negated root for `"euclidean"`."""
+    if metric == "squared_euclidean":
+        return -squared_distance
+    return -ops.sqrt(ops.maximum(squared_distance, SMALLEST_SQUARED_DISTANCE))
+
+
+def row_similarity(anchors, rows, metric):
+    """Similarity of anchor `a` to each of its own rows: `(A, D)`, `(A, K, D)` to `(A, K)`.
+
+    Distances come from differences, not from `2 - 2 S`, which loses all digits between close rows.
+    """
+    if metric == "cosine":
+        return ops.sum(anchors[:, None, :] * rows, axis=-1)
+    return from_squared_distance(ops.sum(ops.square(anchors[:, None, :] - rows), axis=-1), metric)
+
+
+def masked_sum(values, mask):
+    """Sum over the last axis of the entries under `mask`."""
+    return ops.sum(ops.where(mask, values, ops.zeros_like(values)), axis=-1)
+
+
+def masked_max(values, mask):
+    """Largest entry under `mask` over the last axis; `LOWEST` in a row without any."""
+    return ops.max(ops.where(mask, values, LOWEST), axis=-1)
+
+
+def masked_min(values, mask):
+    """Smallest entry under `mask` over the last axis; `-LOWEST` in a row without any."""
+    return ops.min(ops.where(mask, values, -LOWEST), axis=-1)
+
+
+def masked_logsumexp(values, mask):
+    """`log(sum(exp(values)))` under `mask` over the last axis; `LOWEST` in a row without any."""
+    largest = ops.stop_gradient(masked_max(values, mask))
+    # The shift is finite and the mask is applied before exp: nothing overflows on either pass.
+    shifted = ops.where(mask, values - largest[..., None], LOWEST)
+    total = ops.sum(ops.exp(shifted), axis=-1)
+    some = total > 0
+    return ops.where(some, ops.log(ops.where(some, total, 1.0)) + largest, LOWEST)
+
+
+def masked_mean(values, mask):
+    """Mean of the entries under `mask` over all axes; 0 when there are none."""
+    weights = ops.cast(mask, values.dtype)
+    return ops.sum(ops.where(mask, values, ops.zeros_like(values))) / ops.maximum(ops.sum(weights), 1)
+
+
+def count(mask):
+    """Number of true entries over the last axis, as floats of the default dtype."""
+    return ops.sum(ops.cast(mask, keras.config.floatx()), axis=-1)
+
+
+def for_each_true(mask, step, state):
+    """Visit the true entries of each row of `mask`, one after another, all rows side by side.
+
+    What needs every (anchor, positive, reference) triple can so be computed in as many passes as an anchor has
+    positives, without a cube. Carries no gradient on every backend: give it tensors without one.
+
+    Args:
+        mask: `(A, K)` booleans.
+        step: `step(column, here, *state) -> state`, with the visited column `(A, 1)` of each row and the same as
+            a one-hot mask `(A, K)`, all false in rows that are done.
+        state: Tuple of tensors.
+
+    Returns:
+        The last state.
+    """
+    columns = ops.arange(ops.shape(mask)[-1])[None, :]
+
+    def some_left(left, *state):
+        return ops.any(left)
+
+    def visit(left, *state):
+        column = ops.argmax(ops.cast(left, "int32"), axis=-1)[:, None]
+        here = ops.logical_and(left, columns == ops.cast(column, columns.dtype))
+        return ops.logical_and(left, ops.logical_not(here)), *step(column, here, *state)
+
+    return ops.while_loop(some_left, visit, (mask, *state))[1:]

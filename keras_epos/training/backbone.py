@@ -1,0 +1,87 @@
+"""Backbones: where they come from, and how their features become one vector."""
+
+import sys
+from pathlib import Path
+
+import keras
+
+
+def load_backbone(backbone):
+    """A Keras model from itself, from the path of a `.keras` file, or from a `keras.applications` name.
+
+    Raises:
+        ValueError: If it is none of these.
+    """
+    if isinstance(backbone, keras.layers.Layer):
+        return backbone
+    if isinstance(backbone, (str, Path)) and str(backbone).endswith(".keras"):
+        return keras.saving.load_model(backbone, compile=False)
+    application = getattr(keras.applications, backbone, None) if isinstance(backbone, str) else None
+    if not callable(application):
+        raise ValueError(
+            "`backbone` must be a Keras model, the path of a .keras file or the name of a keras.applications model "
+            f'such as "EfficientNetV2B0". Received: backbone={backbone!r}'
+        )
+    inputs = keras.Input((None, None, 3), name="image")
+    features = application(include_top=False, pooling="avg")(ApplicationPreprocessing(backbone)(inputs))
+    return keras.Model(inputs, features, name=backbone.lower())
+
+
+@keras.saving.register_keras_serializable(package="keras_epos")
+class ApplicationPreprocessing(keras.layers.Layer):
+    """The preprocessing that belongs to a `keras.applications` model, as a layer.
+
+    Args:
+        application: Name of the model in `keras.applications`.
+
+    Call arguments:
+        inputs: RGB images in 0..255, floats `(B, H, W, 3)`.
+    """
+
+    def __init__(self, application, **shared):
+        super().__init__(**shared)
+        self.application = application
+
+    def call(self, inputs):
+        module = sys.modules[getattr(keras.applications, self.application).__module__]
+        return module.preprocess_input(inputs)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "application": self.application}
+
+
+def pooling_for(feature_shape, dtype_policy):
+    """The layer that averages features over positions, or `None` for features that are vectors already.
+
+    Raises:
+        ValueError: If the features are not one tensor of rank 2, 3 or 4.
+    """
+    is_one = isinstance(feature_shape, (tuple, list)) and all(
+        size is None or isinstance(size, int) for size in feature_shape
+    )
+    if not is_one or len(feature_shape) not in (2, 3, 4):
+        raise ValueError(
+            "`backbone` must return one tensor: vectors (B, C), tokens (B, T, C) or maps (B, H, W, C). Received: "
+            f"output shape {feature_shape}"
+        )
+    pooling = {
+        2: None,
+        3: keras.layers.GlobalAveragePooling1D,
+        4: keras.layers.GlobalAveragePooling2D,
+    }[len(feature_shape)]
+    return pooling and pooling(dtype=dtype_policy, name="pooling")
+
+
+def set_dtype_policy(backbone, policy):
+    """Let the layers of a float32 backbone compute under a mixed policy; other layers stay as they are.
+
+    A backbone that was built or saved under float32 would otherwise not notice the policy of the model around it.
+    """
+    if not policy.name.startswith("mixed"):
+        return
+    for layer in backbone._flatten_layers():
+        if layer.dtype_policy.name == "float32" and not isinstance(layer, keras.layers.InputLayer):
+            layer.dtype_policy = policy

@@ -1,0 +1,154 @@
+"""EmbeddingModel: backbone, dense layer, unit norm; trained by any loss of the library."""
+
+import re
+
+import keras
+
+from keras_epos.losses.pair_loss import PairLoss
+from keras_epos.training.backbone import load_backbone, pooling_for, set_dtype_policy
+
+STATISTICS = ("active_anchors", "positive_similarity", "negative_similarity")
+
+
+@keras.saving.register_keras_serializable(package="keras_epos")
+class EmbeddingModel(keras.Model):
+    """Maps inputs to unit embeddings; compiled, trained, evaluated and saved like every Keras model.
+
+    The backbone's features (averaged over positions, if it returns maps or tokens) go through one dense layer and
+    are divided by their norm in float32. With a loss of this library the logs also report the share of anchors
+    that still have a gradient (`active_anchors`, 0 to 1) and the mean cosine similarity of the selected positives
+    and negatives (`positive_similarity`, `negative_similarity`). Weights of the loss itself are trained and saved
+    with the model.
+
+    Args:
+        backbone: A Keras model, the path of a `.keras` file, or the name of a `keras.applications` model, such as
+            `"EfficientNetV2B0"` (ImageNet weights; its preprocessing is included, so it takes RGB in 0..255).
+        embedding_dim: Number of dimensions of the embeddings.
+        freeze_batch_norm: Whether the backbone's BatchNormalization layers stay as they are: statistics, scale and
+            shift. Advisable when fine-tuning with small batches.
+        dtype: Dtype policy, such as `"mixed_bfloat16"`; it is set on the backbone's layers too. Embeddings are
+            float32 under every policy.
+        name: Name of the model.
+
+    Call arguments:
+        inputs: What the backbone takes, usually images `(B, H, W, C)`.
+
+    Returns:
+        Embeddings, float32, `(B, embedding_dim)`, of norm 1.
+
+    Raises:
+        ValueError: If the backbone is none of the above, or does not return one tensor of rank 2, 3 or 4.
+    """
+
+    def __init__(self, backbone, embedding_dim=128, freeze_batch_norm=False, dtype=None, name=None):
+        super().__init__(name=name, dtype=dtype)
+        self.backbone = load_backbone(backbone)
+        self.embedding_dim = embedding_dim
+        self.freeze_batch_norm = freeze_batch_norm
+        set_dtype_policy(self.backbone, self.dtype_policy)
+        if freeze_batch_norm:
+            for layer in self.backbone._flatten_layers():
+                if isinstance(layer, keras.layers.BatchNormalization):
+                    layer.trainable = False
+        self.pooling = None
+        self.embedding = keras.layers.Dense(embedding_dim, dtype=self.dtype_policy, name="embedding")
+        self.unit_norm = keras.layers.UnitNormalization(dtype="float32", name="unit_norm")
+        self._watched = {name: keras.metrics.Mean(name) for name in STATISTICS}
+        self._loss_state = []
+        if self.backbone.built and getattr(self.backbone, "input_shape", None) is not None:
+            self.build(self.backbone.input_shape)
+
+    def build(self, input_shape):
+        if not self.backbone.built:
+            self.backbone.build(input_shape)
+        features = self.backbone.compute_output_shape(input_shape)
+        self.pooling = pooling_for(features, self.dtype_policy)
+        self.embedding.build((None, features[-1]))
+        self.built = True
+
+    def call(self, inputs, training=False):
+        features = self.backbone(inputs, training=training)
+        if self.pooling is not None:
+            features = self.pooling(features)
+        return self.unit_norm(self.embedding(features))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0], self.embedding_dim
+
+    def compile(self, optimizer="adam", loss=None, backbone_optimizer=None, **arguments):
+        """As `keras.Model.compile`, with an optimizer of its own for the backbone if wanted.
+
+        Args:
+            optimizer: Trains the dense layer and the weights of the loss, and the backbone unless
+                `backbone_optimizer` is given.
+            loss: A loss of this library, or whatever Keras takes.
+            backbone_optimizer: Optimizer of the backbone, usually with a smaller learning rate, or `None`.
+            arguments: All others of `keras.Model.compile`.
+        """
+        # Keras tells `compile_from_config` what compile was given, so the pair is remembered, not its merger.
+        self._compile_arguments = {
+            "optimizer": optimizer,
+            "loss": loss,
+            "backbone_optimizer": backbone_optimizer,
+            **arguments,
+        }
+        self._adopt(loss)
+        if backbone_optimizer is not None:
+            optimizer = self._two_optimizers(optimizer, backbone_optimizer)
+        super().compile(optimizer=optimizer, loss=loss, **arguments)
+
+    def _adopt(self, loss):
+        self._pair_losses = [part for part in keras.tree.flatten(loss) if isinstance(part, PairLoss)]
+        # Keras locks what a built model tracks; without this the loss's weights would never be trained.
+        self._tracker.unlock()
+        self._loss_state = [state for part in self._pair_losses for state in part.adopt()]
+        self._tracker.lock()
+
+    def _two_optimizers(self, optimizer, backbone_optimizer):
+        own_layers = [self.embedding, *(state for state in self._loss_state if isinstance(state, keras.Layer))]
+        names = "|".join(re.escape(layer.name) for layer in own_layers)
+        return keras.optimizers.MultiOptimizer(
+            keras.optimizers.OptimizerMap(
+                default_optimizer=keras.optimizers.get(backbone_optimizer),
+                optimizer_map={rf"(.*/)?({names})/[^/]+": keras.optimizers.get(optimizer)},
+            )
+        )
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        for part in self._pair_losses:
+            for name, value in part.statistics.items():
+                self._watched[name].update_state(value)
+            part.statistics = None
+        return loss
+
+    @property
+    def metrics(self):
+        if getattr(self, "_pair_losses", None):
+            return super().metrics
+        watched = getattr(self, "_watched", {}).values()
+        return [metric for metric in super().metrics if not any(metric is other for other in watched)]
+
+    def get_config(self):
+        return {
+            "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "embedding_dim": self.embedding_dim,
+            "freeze_batch_norm": self.freeze_batch_norm,
+            "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config, backbone=keras.saving.deserialize_keras_object(config["backbone"]))
+        return cls(**config)
+
+    def get_compile_config(self):
+        return {
+            key: keras.saving.serialize_keras_object(value) for key, value in self._compile_arguments.items()
+        }
+
+    def compile_from_config(self, config):
+        self.compile(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})
+        if self.built:
+            self.optimizer.build(self.trainable_variables)

@@ -1,0 +1,47 @@
+"""Package metadata. No TensorFlow among the requirements: naming it would overwrite `tensorflow-cpu` in silence."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "keras_epos" / "__init__.py").read_text())[1]
+
+HAS_CPU_WHEEL = "platform_machine == 'x86_64' or platform_machine == 'AMD64'"
+HAS_NO_CPU_WHEEL = "platform_machine != 'x86_64' and platform_machine != 'AMD64'"
+# Read Cars196's annotations, draw curves and neighbours.
+DATA = ["scipy>=1.11", "matplotlib>=3.8", "pillow>=10"]
+
+setup(
+    name="keras-epos",
+    version=VERSION,
+    description="Deep metric learning for Keras 3 with easy positive sampling",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE", "keras_epos/data/fashion_sample.LICENSE"],
+    packages=find_packages(include=["keras_epos", "keras_epos.*"]),
+    package_data={"keras_epos.data": ["fashion_sample.*"]},
+    python_requires=">=3.11,<3.14",
+    install_requires=["keras>=3.15,<4", "numpy>=1.26"],
+    extras_require={
+        "cpu": [f"tensorflow-cpu>=2.21,<2.22; {HAS_CPU_WHEEL}", f"tensorflow>=2.21,<2.22; {HAS_NO_CPU_WHEEL}", *DATA],
+        "gpu": ["tensorflow[and-cuda]>=2.21,<2.22; sys_platform == 'linux'", *DATA],
+        "jax": ["jax>=0.6", *DATA],
+        "torch": ["torch>=2.6", *DATA],
+        "data": [*DATA, "tensorflow-datasets>=4.9.10", "importlib_resources"],
+        "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.14", *DATA],
+        "dev": ["build>=1.2", "pre-commit>=4"],
+    },
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+    keywords="metric learning, keras, tensorflow, triplet loss, image retrieval, re-identification",
+)
