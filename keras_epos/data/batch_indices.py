@@ -1,0 +1,166 @@
+"""Which samples stand in which batch: a pure function of the labels, a seed and the step."""
+
+import warnings
+
+import numpy as np
+
+from keras_epos.data.shuffle import fold, seed_key, shuffled
+
+_CLASS_STREAM, _MEMBER_STREAM, _SPARE_STREAM, _LOAD_STREAM = range(4)
+
+
+class BatchIndices:
+    """Indices of batches of P distinct classes x K distinct samples, computed from the step alone.
+
+    `indices(step)` needs no state and no earlier step, so a run resumes anywhere and workers take
+    the steps they like. One epoch (`steps_per_epoch` batches) visits every class once in random
+    order, except for the `num_classes % P` that do not fill a batch; they differ from epoch to
+    epoch. The visits to a class walk through a shuffle of its samples, K at a time, and reshuffle
+    at its end, so rare samples are seen as often as common ones.
+
+    NumPy only. Memory: two integers a sample and two a class.
+
+    Args:
+        labels: integers of shape `(N,)` or `(N, 1)`; any value is a class, negative ones too.
+        classes_per_batch: P, at least 1.
+        samples_per_class: K, at least 1. With K=1 a batch has no positives (a warning says so).
+        small_classes: what to do with classes of fewer than K samples, see `balanced_batches`.
+        seed: integer.
+
+    Raises:
+        ValueError: if the labels are not integers, or fewer than P classes are left.
+    """
+
+    def __init__(
+        self,
+        labels,
+        classes_per_batch=16,
+        samples_per_class=8,
+        *,
+        small_classes="skip",
+        seed=0,
+    ):
+        self.classes_per_batch = _positive_int("classes_per_batch", classes_per_batch)
+        self.samples_per_class = _positive_int("samples_per_class", samples_per_class)
+        self.seed = seed
+        self._key = seed_key(seed)
+        labels = integer_labels(labels)
+        classes, class_of_sample, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+        kept = _kept_classes(sizes, self.samples_per_class, small_classes)
+        # Sample indices grouped by class: class c owns members[starts[c] : starts[c] + sizes[c]].
+        self._members = np.argsort(class_of_sample.reshape(-1), kind="stable")
+        self._starts = (np.cumsum(sizes) - sizes)[kept]
+        self._sizes = sizes[kept]
+        self.num_classes = len(kept)
+        self.num_samples = int(self._sizes.sum())
+        if self.num_classes < self.classes_per_batch:
+            raise ValueError(
+                f"`classes_per_batch` must be at most the number of classes to draw from, "
+                f"{self.num_classes} (of {len(classes)} in `labels`, after "
+                f"small_classes={small_classes!r} with samples_per_class={samples_per_class}). "
+                f"Received: classes_per_batch={classes_per_batch}. "
+                "Lower `classes_per_batch` or `samples_per_class`."
+            )
+        if self.samples_per_class == 1:
+            warnings.warn(
+                "samples_per_class=1 makes batches without positives; use 2 or more for a loss "
+                "that pulls positives together.",
+                stacklevel=3,
+            )
+
+    @property
+    def batch_size(self):
+        """P * K."""
+        return self.classes_per_batch * self.samples_per_class
+
+    @property
+    def steps_per_epoch(self):
+        """Batches that visit every class once, but for the `num_classes % P` left over."""
+        return self.num_classes // self.classes_per_batch
+
+    def __call__(self, steps):
+        """Return the sample indices of one or several batches.
+
+        Args:
+            steps: one integer >= 0, or an array of them of shape `(T,)`.
+
+        Returns:
+            int64 of shape `(P * K,)`, or `(T, P * K)`. The K samples of a class stand side by side.
+        """
+        indices = self._members[self._starts[self._classes(steps), None] + self._ranks(steps)]
+        return indices.reshape((*np.shape(steps), self.batch_size))
+
+    def spares(self, step, row):
+        """Return all samples of the class at `row` of a batch, int64 `(n,)`, shuffled."""
+        place = row // self.samples_per_class
+        chosen = self._classes(step)[0, place]
+        size = self._sizes[chosen]
+        key = fold(fold(fold(self._key, _SPARE_STREAM), step), place)
+        return self._members[self._starts[chosen] + shuffled(np.arange(size), size, key)]
+
+    def load_seeds(self, steps):
+        """Return a seed for each sample drawn, int32 `(T, P * K, 2)`, for stateless random ops."""
+        key = fold(fold(self._key, _LOAD_STREAM), steps)
+        seeds = fold(key[:, None], np.arange(self.batch_size))
+        return seeds.view(np.int32).reshape(len(key), self.batch_size, 2)
+
+    def _classes(self, steps):
+        """Return the class numbers of the batches, int64 `(T, P)`."""
+        epoch, place = np.divmod(np.atleast_1d(steps), self.steps_per_epoch)
+        positions = place[:, None] * self.classes_per_batch + np.arange(self.classes_per_batch)
+        keys = fold(fold(self._key, _CLASS_STREAM), epoch)[:, None]
+        return shuffled(positions, self.num_classes, keys)
+
+    def _ranks(self, steps):
+        """Return the ranks of the drawn samples inside their classes, int64 `(T, P, K)`."""
+        classes = self._classes(steps)
+        sizes = self._sizes[classes][..., None]
+        visit = np.atleast_1d(steps)[:, None, None] // self.steps_per_epoch
+        visits_per_cycle = np.maximum(sizes // self.samples_per_class, 1)
+        cycle, block = np.divmod(visit, visits_per_cycle)
+        positions = block * self.samples_per_class + np.arange(self.samples_per_class)
+        keys = fold(fold(fold(self._key, _MEMBER_STREAM), classes)[..., None], cycle)
+        # The remainder only bites in classes smaller than K, which then repeat their samples.
+        return shuffled(positions % sizes, sizes, keys)
+
+
+def integer_labels(labels):
+    """Return `labels` as an integer array `(N,)` of its own dtype, or raise `ValueError`."""
+    labels = np.asarray(labels)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+        raise ValueError(
+            "`labels` must be integers of shape (N,) or (N, 1). "
+            f"Received: labels of dtype {labels.dtype} and shape {labels.shape}. "
+            "For names use `np.unique(names, return_inverse=True)[1]`."
+        )
+    return labels
+
+
+def _positive_int(name, value):
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value!r}.")
+    return int(value)
+
+
+def _kept_classes(sizes, samples_per_class, small_classes):
+    """Return the class numbers to draw from, int64, by the policy `small_classes`."""
+    if small_classes not in ("skip", "repeat", "error"):
+        raise ValueError(
+            f"`small_classes` must be 'skip', 'repeat' or 'error'. Received: small_classes={small_classes!r}."
+        )
+    small = sizes < samples_per_class
+    if small_classes == "repeat" or not small.any():
+        return np.arange(len(sizes))
+    found = (
+        f"{small.sum()} of {len(sizes)} classes ({sizes[small].sum()} of {sizes.sum()} samples) "
+        f"have fewer than samples_per_class={samples_per_class} samples"
+    )
+    if small_classes == "error":
+        raise ValueError(
+            "`labels` must have at least `samples_per_class` samples of every class when "
+            f"small_classes='error'. Received: labels in which {found}. Lower `samples_per_class`."
+        )
+    warnings.warn(f"{found} and are left out. Lower `samples_per_class` to use them.", stacklevel=4)
+    return np.flatnonzero(~small)

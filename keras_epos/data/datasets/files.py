@@ -1,0 +1,37 @@
+"""Finding a data set's files, and saying once and at once what to do where they are missing."""
+
+import os
+from pathlib import Path
+
+
+def find_root(data_dir, folder, marker):
+    """Return `data_dir/folder` where it holds the file `marker`, else `data_dir`, as a `Path`."""
+    data_dir = Path(os.path.expanduser(data_dir))
+    nested = data_dir / folder
+    return nested if (nested / marker).exists() else data_dir
+
+
+def require(name, root, needed, instructions):
+    """Raise one `FileNotFoundError` with instructions unless all `needed` under `root` exist."""
+    missing = [str(path) for path in needed if not (root / path).exists()]
+    if missing:
+        missing = ", ".join(missing)
+        raise FileNotFoundError(f"{name} is not in {root.absolute()}: no {missing}.\n{instructions}")
+
+
+def require_images(name, root, paths):
+    """Raise `FileNotFoundError` where listed images are absent, as after a broken unpacking."""
+    present = {}
+    missing = []
+    for path in paths:
+        folder, file = os.path.split(path)
+        # One listing a folder: a call for each image takes a minute on network drives.
+        if folder not in present:
+            present[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+        if file not in present[folder]:
+            missing.append(path)
+    if missing:
+        raise FileNotFoundError(
+            f"{name} in {root.absolute()} lists {len(paths)} images, of which {len(missing)} are "
+            f"absent, first {missing[0]}.\nUnpack its archive again."
+        )

@@ -1,0 +1,67 @@
+"""What takes the place of an input that cannot be loaded, without disturbing its batch."""
+
+import itertools
+import warnings
+
+import numpy as np
+from keras import tree
+
+from keras_epos.data.inputs import describe_input, takes_seed
+
+
+class Replacement:
+    """What to do, in Python, with row `row` of batch `step`, whose input `load` cannot take."""
+
+    def __init__(self, inputs, labels, load, indices, replace):
+        self._inputs, self._labels, self._load = inputs, labels, load
+        self._indices, self._replace = indices, replace
+        self._errors = {}  # sample index: why it cannot be loaded, or None where it can
+
+    def __call__(self, step, row):
+        indices = self._indices(int(step))
+        seed = self._indices.load_seeds([int(step)])[0, row]
+        if not self._replace:
+            return self._load_sample(indices[row], seed), self._labels[indices[row]]
+        chosen = self._replacement(indices, int(step), int(row))
+        return self._load_sample(chosen, seed), self._labels[indices[row]]
+
+    def _replacement(self, indices, step, row):
+        """Return the sample that stands in for `row`: the same whatever was found out before."""
+        count = self._indices.samples_per_class
+        first = row - row % count
+        group = indices[first : first + count].tolist()
+        bad = [place for place, sample in enumerate(group) if not self._is_good(sample)]
+        if row - first not in bad:
+            # Readable after all: a passing fault, of a network drive for example.
+            return indices[row]
+        spares = self._indices.spares(step, row).tolist()
+        spares = (s for s in spares if s not in group and self._is_good(s))
+        # Each unreadable row gets a spare of its own; only when they run out, samples come twice.
+        pool = [*itertools.islice(spares, len(bad)), *(s for s in group if self._is_good(s))]
+        if not pool:
+            raise ValueError(
+                "`inputs` must have a readable sample of every class. Received: "
+                f"class {self._labels[indices[row]]} without one; the last error was: "
+                f"{self._errors[indices[row]]}"
+            )
+        return pool[bad.index(row - first) % len(pool)]
+
+    def _is_good(self, sample):
+        if sample not in self._errors:
+            try:
+                self._load_sample(sample, np.zeros(2, np.int32))
+                self._errors[sample] = None
+            except ValueError as error:
+                self._errors[sample] = error
+                warnings.warn(f"Skipped: {error}", stacklevel=2)
+        return self._errors[sample] is None
+
+    def _load_sample(self, sample, seed):
+        element = tree.map_structure(lambda part: part[sample], self._inputs)
+        try:
+            return self._load(element, seed=seed) if takes_seed(self._load) else self._load(element)
+        except Exception as error:  # the user's code may raise anything
+            raise ValueError(
+                f"`load` must accept every input. Received: {describe_input(element, sample)}, "
+                f"which gives {type(error).__name__}: {error}"
+            ) from error

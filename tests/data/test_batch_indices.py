@@ -1,0 +1,140 @@
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_epos.data import BatchIndices
+
+
+@st.composite
+def requests(draw):
+    sizes = draw(st.lists(st.integers(1, 9), min_size=1, max_size=12))
+    samples = draw(st.integers(2, 5))
+    kept = sum(size >= samples for size in sizes)
+    if not kept:
+        sizes.append(samples)
+        kept = 1
+    names = draw(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=len(sizes), max_size=len(sizes), unique=True))
+    labels = np.repeat(np.array(names, dtype=np.int64), sizes)
+    draw(st.randoms(use_true_random=False)).shuffle(labels)
+    return labels, draw(st.integers(1, kept)), samples, draw(st.integers(0, 2**70))
+
+
+@settings(max_examples=60, deadline=None)
+@given(requests(), st.integers(0, 10**12))
+def test_a_batch_has_distinct_classes_and_distinct_samples(request, step):
+    labels, classes, samples, seed = request
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        indices = BatchIndices(labels, classes, samples, seed=seed)
+    batch = indices(step)
+    assert batch.shape == (classes * samples,)
+    assert batch.dtype == np.int64
+    assert len(set(batch.tolist())) == len(batch)
+    drawn = labels[batch].reshape(classes, samples)
+    assert (drawn == drawn[:, :1]).all()
+    assert len(set(drawn[:, 0].tolist())) == classes
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 5), st.integers(2, 4), st.integers(1, 4), st.integers(0, 99))
+def test_each_sample_is_seen_exactly_as_often(classes, steps_per_epoch, samples, visits, seed):
+    labels = np.tile(np.arange(classes * steps_per_epoch), samples * visits)
+    indices = BatchIndices(labels, classes, samples, seed=seed)
+    assert indices.steps_per_epoch == steps_per_epoch
+    for cycle in range(2):
+        steps = np.arange(steps_per_epoch * visits) + cycle * steps_per_epoch * visits
+        np.testing.assert_array_equal(np.sort(indices(steps), axis=None), np.arange(len(labels)))
+
+
+def test_an_epoch_visits_each_class_at_most_once_and_leaves_out_others_each_time():
+    labels = np.repeat(np.arange(11), 4)
+    indices = BatchIndices(labels, 4, 4)
+    left_out = set()
+    for epoch in range(30):
+        visited = labels[indices(np.arange(2) + 2 * epoch)].reshape(-1, 4)[:, 0]
+        assert len(set(visited.tolist())) == 8
+        left_out |= set(range(11)) - set(visited.tolist())
+    assert left_out == set(range(11))
+
+
+def test_rare_classes_come_as_often_as_common_ones():
+    labels = np.repeat(np.arange(10), [8, 8, 8, 8, 8, 80, 80, 80, 80, 800])
+    indices = BatchIndices(labels, 5, 4)
+    counts = np.bincount(labels[indices(np.arange(40))].reshape(-1))
+    np.testing.assert_array_equal(counts, np.full(10, 80))
+
+
+def test_steps_are_independent_of_each_other():
+    labels = np.repeat(np.arange(20), 7)
+    indices = BatchIndices(labels, 4, 3, seed=5)
+    together = indices(np.arange(50))
+    backwards = [BatchIndices(labels, 4, 3, seed=5)(step) for step in reversed(range(50))]
+    np.testing.assert_array_equal(together, backwards[::-1])
+    assert not np.array_equal(together, BatchIndices(labels, 4, 3, seed=6)(np.arange(50)))
+    assert len(np.unique(np.sort(together, axis=1), axis=0)) == 50
+
+
+def test_load_seeds_differ_for_every_sample_and_repeat_by_step():
+    indices = BatchIndices(np.repeat(np.arange(20), 7), 4, 3)
+    seeds = indices.load_seeds(np.arange(10))
+    assert seeds.shape == (10, 12, 2)
+    assert seeds.dtype == np.int32
+    assert len(np.unique(seeds.reshape(-1, 2), axis=0)) == 120
+    np.testing.assert_array_equal(indices.load_seeds([7])[0], seeds[7])
+
+
+def test_spares_are_the_whole_class():
+    labels = np.tile(np.arange(6), 5)
+    indices = BatchIndices(labels, 3, 2)
+    for row in range(6):
+        of_class = np.flatnonzero(labels == labels[indices(4)[row]])
+        np.testing.assert_array_equal(np.sort(indices.spares(4, row)), of_class)
+
+
+def test_memory_is_two_integers_a_sample_at_most():
+    labels = np.repeat(np.arange(100_000), 3)
+    indices = BatchIndices(labels, 16, 3)
+    held = sum(v.nbytes for v in vars(indices).values() if isinstance(v, np.ndarray))
+    assert held <= 2 * 8 * len(labels)
+    assert not any(isinstance(value, (list, dict)) for value in vars(indices).values())
+    assert set(labels[indices(10**9)].tolist()) <= set(range(100_000))
+
+
+def test_skip_warns_how_many_and_leaves_them_out():
+    labels = np.repeat([10, 20, 30, 40], [1, 2, 5, 6])
+    with pytest.warns(UserWarning, match=r"2 of 4 classes \(3 of 14 samples\)"):
+        indices = BatchIndices(labels, 2, 5)
+    assert set(labels[indices(np.arange(20))].reshape(-1).tolist()) == {30, 40}
+    assert (indices.num_classes, indices.num_samples) == (2, 11)
+
+
+def test_repeat_uses_every_sample_of_a_small_class():
+    labels = np.repeat([0, 1], [2, 7])
+    indices = BatchIndices(labels, 2, 5, small_classes="repeat")
+    for batch in indices(np.arange(20)):
+        small = batch[labels[batch] == 0]
+        assert sorted(np.bincount(small, minlength=2)) == [2, 3]
+        assert len(set(batch[labels[batch] == 1].tolist())) == 5
+
+
+def test_errors_say_what_to_change():
+    labels = np.repeat(np.arange(3), 4)
+    with pytest.raises(ValueError, match="small_classes='error'"):
+        BatchIndices(np.append(labels, 9), 2, 4, small_classes="error")
+    with pytest.raises(ValueError, match=r"`classes_per_batch`.*, 3 \(of 3.*classes_per_batch=4"):
+        BatchIndices(labels, 4, 4)
+    with pytest.warns(UserWarning, match="left out"), pytest.raises(ValueError, match=r"0 \(of 3"):
+        BatchIndices(labels, 2, 5)
+    with pytest.raises(ValueError, match=r"`labels`.*float32.*\(12,\)"):
+        BatchIndices(labels.astype("float32"), 2, 4)
+    with pytest.raises(ValueError, match=r"`labels`.*\(12, 2\)"):
+        BatchIndices(np.stack([labels, labels], 1), 2, 4)
+    with pytest.raises(ValueError, match=r"`samples_per_class`.*samples_per_class=0"):
+        BatchIndices(labels, 2, 0)
+    with pytest.raises(ValueError, match="small_classes='drop'"):
+        BatchIndices(labels, 2, 2, small_classes="drop")
+    with pytest.warns(UserWarning, match="without positives"):
+        BatchIndices(labels, 2, 1)
