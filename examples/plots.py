@@ -6,36 +6,30 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 RIGHT, WRONG, QUIET = "#2a9d5c", "#d1495b", "#6c757d"
-ARMS = ("#2a9d5c", "#6c757d", "#1f6fb2", "#c77d1e")
+ARMS = (QUIET, RIGHT, "#1f6fb2", "#c77d1e")
 
 
-def draw_curves(path, curves, ylabel, baseline=None):
+def draw_curves(path, curves, ylabel):
     """Draw one line a run.
 
     Args:
         path: PNG to write.
         curves: Dict of name to a list of `(epoch, share)`, shares in 0..1.
         ylabel: What the shares are.
-        baseline: Share to mark as a dashed line, or `None`.
     """
     figure, axes = plt.subplots(figsize=(6.4, 4.0), dpi=150)
-    for (name, points), colour in zip(curves.items(), ARMS, strict=False):
+    colours = ARMS if len(curves) > 1 else ARMS[1:]
+    for (name, points), colour in zip(curves.items(), colours, strict=False):
         epochs, shares = zip(*points, strict=True)
-        axes.plot(epochs, [100 * share for share in shares], color=colour, linewidth=2, label=name)
+        axes.plot(epochs, [100 * share for share in shares], color=colour, linewidth=2)
+        end = f"{name}\n{100 * shares[-1]:.1f} %"
         axes.annotate(
-            f"{100 * shares[-1]:.1f}", (epochs[-1], 100 * shares[-1]), (6, -3), textcoords="offset points", color=colour
+            end, (epochs[-1], 100 * shares[-1]), (8, 0), textcoords="offset points", color=colour, va="center", size=9
         )
-    if baseline is not None:
-        axes.axhline(100 * baseline, color=QUIET, linestyle="--", linewidth=1)
-        axes.annotate("before training", (0, 100 * baseline), (2, 4), textcoords="offset points", color=QUIET, size=8)
     axes.set(xlabel="epoch", ylabel=f"{ylabel} (%)")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.25)
-    axes.margins(x=0.08)
-    if len(curves) > 1:
-        axes.legend(frameon=False, loc="lower right")
-    figure.tight_layout()
-    figure.savefig(path)
+    figure.savefig(path, bbox_inches="tight")
     plt.close(figure)
 
 
@@ -51,7 +45,8 @@ def draw_neighbours(path, images, labels, queries, neighbours, names):
         names: Name of each label.
     """
     rows, columns = neighbours.shape
-    figure, axes = plt.subplots(rows, columns + 1, figsize=(1.35 * (columns + 1), 1.62 * rows), dpi=150)
+    figure, axes = plt.subplots(rows, columns + 1, figsize=(1.3 * (columns + 1), 1.42 * rows), dpi=120)
+    figure.subplots_adjust(0.01, 0.01, 0.99, 0.94, wspace=0.08, hspace=0.2)
     for row in range(rows):
         shown = [queries[row], *neighbours[row]]
         for column, (index, image) in enumerate(zip(shown, images(shown), strict=True)):
@@ -65,8 +60,7 @@ def draw_neighbours(path, images, labels, queries, neighbours, names):
             mark = "" if column == 0 else "✓ " if is_right else "✗ "
             title = mark + names[labels[index]]
             axis.set_title(title if len(title) < 22 else title[:20] + "…", size=6, color=colour)
-    axes[0, 0].annotate("query", (0, 1.25), xycoords="axes fraction", size=8, weight="bold")
-    axes[0, 1].annotate("nearest neighbours", (0, 1.25), xycoords="axes fraction", size=8, weight="bold")
-    figure.tight_layout(h_pad=0.6, w_pad=0.3)
+    axes[0, 0].annotate("query", (0, 1.22), xycoords="axes fraction", size=8, weight="bold")
+    axes[0, 1].annotate("nearest neighbours", (0, 1.22), xycoords="axes fraction", size=8, weight="bold")
     figure.savefig(path)
     plt.close(figure)

@@ -123,7 +123,7 @@ def run_cars(args):
     draw_curves(folder / "curve.png", {f"{args.positives} positives": curve}, "Recall@1 on unseen car models")
     embeddings = model.predict(test, verbose=0)
     draw_examples(folder / "neighbours.png", embeddings, test_images, split.test.labels, split.test.class_names)
-    finish(model, folder, args.export or Path("saved_models/cars196"))
+    finish(model, folder, args.export or Path("saved_models/cars196"), args.test_size)
 
 
 def run_sample(args):
@@ -262,13 +262,16 @@ def print_table(rows):
 
 
 def draw_examples(path, embeddings, images, labels, names):
-    queries = np.linspace(0, len(labels) - 1, 8).astype(int)
+    # One query each of eight classes, spread over them.
+    classes = np.unique(labels)
+    queries = [np.flatnonzero(labels == classes[i])[0] for i in np.linspace(0, len(classes) - 1, 8).astype(int)]
+    queries = np.array(queries)
     _, found = keras_epos.retrieval.nearest(embeddings, k=6)
     draw_neighbours(path, lambda rows: images[rows], labels, queries, found[queries], names)
 
 
-def finish(model, folder, export):
-    version = keras_epos.export_savedmodel(model, export)
+def finish(model, folder, export, image_size=None):
+    version = keras_epos.export_savedmodel(model, export, image_size=image_size)
     print(f"metrics and pictures  {folder}\nSavedModel            {version}")
 
 

@@ -22,7 +22,8 @@ def unit(vectors):
     is_zero = largest == 0
     scaled = vectors / ops.where(is_zero, ops.ones_like(largest), largest)
     squared_norm = ops.sum(ops.square(scaled), axis=-1, keepdims=True)
-    return scaled * ops.rsqrt(ops.where(is_zero, ops.ones_like(squared_norm), squared_norm))
+    inverse = ops.rsqrt(ops.where(is_zero, ops.ones_like(squared_norm), squared_norm))
+    return scaled * ops.where(is_zero, ops.zeros_like(inverse), inverse)
 
 
 def masks(labels, reference_labels, offset=0, ignore_label=None):

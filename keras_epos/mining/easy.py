@@ -15,7 +15,7 @@ class Easy(Strategy):
     Args:
         k: How many per anchor, at least 1.
         copies_above: Cosine similarity, in (0, 1]. Positives above it are taken for copies of the anchor's own
-            image and chosen only when the anchor has no other positive. 1 turns the guard off.
+            image and chosen only when no other positive is left. 1 turns the guard off; negatives have none.
 
     Reference: Levi et al. 2020, https://arxiv.org/abs/2006.05162; the copies: Xuan et al. 2020,
     https://arxiv.org/abs/1904.04370.
@@ -34,6 +34,7 @@ class Easy(Strategy):
         return self.k
 
     def select(self, ease, mask, threshold=None, dim=None):
-        if self.copies_above < 1:
+        # Negatives come with a `dim`; one at the opposite pole is no copy.
+        if self.copies_above < 1 and dim is None:
             ease = ops.where(ease > self.copies_above, ease - 4.0, ease)
         return first(ease, mask, self.k)

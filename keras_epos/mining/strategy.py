@@ -41,7 +41,8 @@ class Strategy:
             mask: `(A, R)` booleans, the candidates.
             threshold: `(A, K)` floats on the scale of `ease`, for strategies that are `relative`: the ease that a
                 choice must exceed, `LOWEST` where there is no positive.
-            dim: Number of dimensions of the embeddings, for strategies that weigh by distance.
+            dim: Number of dimensions of the embeddings, for strategies that weigh by distance; given with
+                negatives only.
 
         Returns:
             `Selection`.

@@ -23,7 +23,16 @@ def load_backbone(backbone):
             f'such as "EfficientNetV2B0". Received: backbone={backbone!r}'
         )
     inputs = keras.Input((None, None, 3), name="image")
-    features = application(include_top=False, pooling="avg")(ApplicationPreprocessing(backbone)(inputs))
+    try:
+        network = application(include_top=False, pooling="avg")
+    except Exception as error:
+        if "URL fetch failure" not in str(error):
+            raise
+        raise ValueError(
+            f"`backbone={backbone!r}` must download its ImageNet weights, which failed: {error}. Offline, pass a .keras "
+            f"file, or keras.applications.{backbone}(include_top=False, weights=None) to start from random weights."
+        ) from error
+    features = network(ApplicationPreprocessing(backbone)(inputs))
     return keras.Model(inputs, features, name=backbone.lower())
 
 

@@ -144,6 +144,8 @@ class EmbeddingModel(keras.Model):
         return cls(**config)
 
     def get_compile_config(self):
+        if not self.compiled:
+            return None
         return {
             key: keras.saving.serialize_keras_object(value) for key, value in self._compile_arguments.items()
         }
