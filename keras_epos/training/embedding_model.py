@@ -4,7 +4,8 @@ import re
 
 import keras
 
-from keras_epos.losses.pair_loss import PairLoss
+from keras_epos import losses
+from keras_epos.losses import PairLoss
 from keras_epos.training.backbone import load_backbone, pooling_for, set_dtype_policy
 
 STATISTICS = ("active_anchors", "positive_similarity", "negative_similarity")
@@ -81,10 +82,12 @@ class EmbeddingModel(keras.Model):
         Args:
             optimizer: Trains the dense layer and the weights of the loss, and the backbone unless
                 `backbone_optimizer` is given.
-            loss: A loss of this library, or whatever Keras takes.
+            loss: A loss of this library, its name such as `"multi_similarity"`, or whatever Keras takes.
             backbone_optimizer: Optimizer of the backbone, usually with a smaller learning rate, or `None`.
             arguments: All others of `keras.Model.compile`.
         """
+        if isinstance(loss, str) and loss in losses.LOSSES:
+            loss = losses.get(loss)
         # Keras tells `compile_from_config` what compile was given, so the pair is remembered, not its merger.
         self._compile_arguments = {
             "optimizer": optimizer,
@@ -100,9 +103,11 @@ class EmbeddingModel(keras.Model):
     def _adopt(self, loss):
         self._pair_losses = [part for part in keras.tree.flatten(loss) if isinstance(part, PairLoss)]
         # Keras locks what a built model tracks; without this the loss's weights would never be trained.
-        self._tracker.unlock()
+        was_locked, self._tracker.locked = self._tracker.locked, False
+        for state in self._loss_state:
+            self._tracker.untrack(state)
         self._loss_state = [state for part in self._pair_losses for state in part.adopt()]
-        self._tracker.lock()
+        self._tracker.locked = was_locked
 
     def _two_optimizers(self, optimizer, backbone_optimizer):
         own_layers = [self.embedding, *(state for state in self._loss_state if isinstance(state, keras.Layer))]

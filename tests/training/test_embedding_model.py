@@ -107,6 +107,16 @@ def test_weights_of_the_loss_are_trained_saved_and_resumed(tmp_path, separate):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
+def test_a_model_built_by_fit_and_compiled_again():
+    model = EmbeddingModel(keras.Sequential([keras.layers.Conv2D(6, 3), keras.layers.BatchNormalization()]), 5)
+    model.compile("adam", loss=MarginLoss(learn_boundary="global", negatives="hard"))
+    fit(model)
+    assert sum("boundary" in weight.path for weight in model.trainable_weights) == 1
+    model.compile("adam", loss=EasyPositiveTripletLoss())
+    fit(model)
+    assert not any("boundary" in weight.path for weight in model.trainable_weights)
+
+
 def test_a_plain_model_trains_with_a_loss_and_refuses_one_with_weights():
     def plain():
         return keras.Sequential([maps_backbone(), keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(5)])
@@ -225,5 +235,8 @@ print(json.dumps([model.loss.margin, type(model.optimizer).__name__, embeddings.
 
 def test_losses_by_name():
     assert keras_epos.losses.get("triplet", margin=0.4).margin == 0.4
+    model = EmbeddingModel(maps_backbone(), 5)
+    model.compile("adam", loss="easy_positive_triplet")
+    assert isinstance(model.loss, EasyPositiveTripletLoss)
     with pytest.raises(ValueError, match="multi_similarity"):
         keras_epos.losses.get("tripplet")
