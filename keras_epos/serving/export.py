@@ -1,0 +1,177 @@
+"""Export of an embedding model as a SavedModel that TensorFlow alone can load and serve."""
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_epos.serving import signatures
+
+# Difference allowed between the model and its export, as a share of the largest entry of the embeddings, for
+# computation in float32 and in half precision: the export is optimised as a whole and may round differently.
+TOLERANCE = {"float32": 1e-3, "half": 5e-2}
+
+
+def export_savedmodel(model, directory, *, version=None, image_size=None, embed_bytes=True, verify=True):
+    """Write `model` to `<directory>/<version>/`, the layout of TensorFlow Serving.
+
+    The SavedModel holds the weights and two signatures, and needs neither keras nor keras_epos nor the optimizer:
+
+        embed (also serving_default)   image: float32 (batch, height, width, channels), as the model was trained on
+        embed_bytes                    image_bytes: string (batch,), encoded JPEG, PNG, BMP or GIF of any size
+        both                           -> {"embedding": float32 (batch, dim)}
+
+    Images of another size are refused, not embedded. `embed_bytes` decodes and resizes as
+    `keras_epos.data.images.decode_and_resize` does, and so hands the model RGB (or grey) values from 0 to 255; a
+    single corrupt image fails its whole request.
+
+    The folder appears complete or not at all: it is written beside its place and then renamed.
+
+    Args:
+        model: A built `keras.Model` from images `(batch, height, width, 1 or 3)` to embeddings `(batch, dim)`. A
+            subclassed model must have been called once.
+        directory: Folder of the model, which holds its versions; made when missing.
+        version: Integer from 0, not yet present. By default one more than the highest present, or 1.
+        image_size: Side in pixels or `(height, width)`, when the model does not fix it.
+        embed_bytes: Whether to write that signature. `False` for models that do not take images from 0 to 255.
+        verify: Whether to load the result and compare a batch with the model before it gets its name.
+
+    Returns:
+        `pathlib.Path` of the version's folder.
+
+    Raises:
+        ValueError: for a model that is not built or not of that form, a version that exists, a directory that is a
+            file, another backend than TensorFlow, and an export whose embeddings differ from the model's.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "`export_savedmodel` must run on the TensorFlow backend. Received: "
+            f"backend={keras.backend.backend()!r}. Save the model as `.keras` and export it in a process with "
+            "KERAS_BACKEND=tensorflow."
+        )
+    image_shape = _image_shape(model, image_size, embed_bytes)
+    directory = Path(directory)
+    target = directory / str(_free_version(directory, version))
+    directory.mkdir(parents=True, exist_ok=True)
+    # Servers look for folders named by a number, so they never load this one half-written.
+    unfinished = directory / f".{target.name}-{secrets.token_hex(4)}"
+    try:
+        _write(model, unfinished, image_shape, embed_bytes)
+        if verify:
+            _verify(model, unfinished, image_shape)
+        _move(unfinished, target)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return target
+
+
+def _write(model, path, image_shape, embed_bytes):
+    # Not `archive.track(model)`: what the endpoints use is tracked anyway, and Keras 3.15 writes the variables of a
+    # tracked model a second time.
+    archive = keras.export.ExportArchive()
+    for name, function, inputs in signatures.endpoints(model, image_shape, embed_bytes):
+        archive.add_endpoint(name, function, inputs)
+    archive.write_out(str(path), verbose=False)
+
+
+def _verify(model, path, image_shape):
+    """Compares the export with the model on one batch of noise, two images, from 0 to 255."""
+    import tensorflow as tf
+
+    image = np.random.default_rng(0).uniform(0, 255, size=(2, *image_shape)).astype(np.float32)
+    expected = np.asarray(model(image, training=False), np.float32)
+    loaded = tf.saved_model.load(str(path))
+    found = loaded.signatures["embed"](image=tf.constant(image))["embedding"].numpy()
+    policies = {layer.compute_dtype for layer in model._flatten_layers()}
+    allowed = TOLERANCE["half" if policies & {"float16", "bfloat16"} else "float32"]
+    difference = np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-30)
+    # Written so that NaN fails as well.
+    if not difference <= allowed:
+        raise ValueError(
+            "`model` must give the same embeddings after export. Received: a model whose export differs by "
+            f"{difference:.2g} of the largest entry on random images. Are its outputs finite, and the same in every "
+            "call with training=False? `verify=False` exports it nevertheless."
+        )
+
+
+def _move(unfinished, target):
+    """Gives the finished folder its name. A version that another process wrote meanwhile stays as it is."""
+    try:
+        os.rename(unfinished, target)
+    except OSError as error:
+        if not target.exists():
+            raise
+        raise _exists(target) from error
+
+
+def _exists(target):
+    return ValueError(
+        f"`version` must not exist yet. Received: version={target.name}, and {target} is there. Pass another, or none "
+        "for the next free one."
+    )
+
+
+def _free_version(directory, version):
+    if directory.exists() and not directory.is_dir():
+        raise ValueError(f"`directory` must be a folder. Received: directory={str(directory)!r}, which is a file.")
+    if version is None:
+        names = os.listdir(directory) if directory.is_dir() else []
+        return max((int(name) for name in names if name.isascii() and name.isdigit()), default=0) + 1
+    if not isinstance(version, (int, np.integer)) or isinstance(version, bool) or version < 0:
+        raise ValueError(f"`version` must be an integer from 0, or None. Received: version={version!r}.")
+    if (directory / str(version)).exists():
+        raise _exists(directory / str(version))
+    return version
+
+
+def _image_shape(model, image_size, embed_bytes):
+    """`(height, width, channels)` of the images that `model` takes."""
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"`model` must be a keras.Model. Received: model of type {type(model).__name__}.")
+    shape, is_fixed = _input_shape(model)
+    if not isinstance(shape, tuple) or len(shape) != 4 or shape[3] is None:
+        raise ValueError(
+            "`model` must take images of shape (batch, height, width, channels). Received: a model with input shape "
+            f"{shape}."
+        )
+    size = _size(image_size) or shape[1:3]
+    if None in size:
+        raise ValueError(
+            f"`image_size` must be given for a model with input shape {shape}. Received: image_size=None. Pass the "
+            "size that it was validated with."
+        )
+    if is_fixed and any(own not in (None, asked) for own, asked in zip(shape[1:3], size, strict=True)):
+        raise ValueError(f"`image_size` must be the {shape[1:3]} of the model. Received: image_size={image_size!r}.")
+    if embed_bytes and shape[3] not in (1, 3):
+        raise ValueError(
+            f"`embed_bytes` must be False for images of {shape[3]} channels. Received: embed_bytes=True; files decode "
+            "to 1 or 3 channels."
+        )
+    return (*size, shape[3])
+
+
+def _size(image_size):
+    if image_size is None:
+        return None
+    sides = (image_size,) * 2 if isinstance(image_size, (int, np.integer)) else tuple(image_size)
+    if len(sides) != 2 or not all(isinstance(side, (int, np.integer)) and side > 0 for side in sides):
+        raise ValueError(
+            f"`image_size` must be a side in pixels or (height, width). Received: image_size={image_size!r}."
+        )
+    return tuple(int(side) for side in sides)
+
+
+def _input_shape(model):
+    """Input shape of a Functional model, or that of the first call of another; and whether it is binding."""
+    if not model.built:
+        raise ValueError(
+            f"`model` must be built. Received: model {model.name!r}, which was never called. Call it once on a batch "
+            "of images: model(images)."
+        )
+    try:
+        return model.input_shape, True
+    except AttributeError:
+        return (model.get_build_config() or {}).get("input_shape"), False

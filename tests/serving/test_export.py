@@ -1,0 +1,276 @@
+"""Exports loaded where Keras is not: in plain TensorFlow, and through TensorFlow's C API."""
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_epos import EmbeddingModel, TripletLoss, export_savedmodel
+from keras_epos.serving import export
+
+pytestmark = pytest.mark.backend("tensorflow", reason="only TensorFlow writes SavedModels")
+HERE = Path(__file__).parent
+SIZE = 16
+RNG = np.random.default_rng(0)
+IMAGES = RNG.uniform(0, 255, size=(7, SIZE, SIZE, 3)).astype(np.float32)
+
+
+def backbone(channels=3, size=SIZE, dtype=None):
+    return keras.Sequential(
+        [
+            keras.Input((size, size, channels)),
+            keras.layers.Rescaling(1 / 127.5, offset=-1),
+            keras.layers.RandomFlip(),
+            keras.layers.Conv2D(8, 3, strides=2, dtype=dtype),
+            keras.layers.BatchNormalization(dtype=dtype),
+            keras.layers.GlobalAveragePooling2D(dtype=dtype),
+            keras.layers.Dense(4, dtype=dtype),
+        ]
+    )
+
+
+@keras.saving.register_keras_serializable(package="test_export")
+class Subclassed(keras.Model):
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.layer = keras.layers.Conv2D(4, 3)
+
+    def call(self, x, training=False):
+        return keras.ops.mean(self.layer(x), axis=(1, 2))
+
+
+@pytest.fixture(scope="module")
+def trained():
+    keras.utils.set_random_seed(0)
+    model = EmbeddingModel(backbone(), embedding_dim=6)
+
+    model.compile("adam", loss=TripletLoss())
+    model.fit(IMAGES, np.array([0, 0, 0, 1, 1, 2, 2]), epochs=1, batch_size=7, verbose=0)
+    return model
+
+
+@pytest.fixture(scope="module")
+def exported(trained, tmp_path_factory):
+    return export_savedmodel(trained, tmp_path_factory.mktemp("models") / "birds")
+
+
+def load(path):
+    import tensorflow as tf
+
+    return tf.saved_model.load(str(path)).signatures
+
+
+def encode(image, form, mode="RGB"):
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.fromarray(image).convert(mode).save(out, form)
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def files():
+    rng = np.random.default_rng(1)
+    sizes = [(20, 31, "PNG"), (40, 18, "JPEG"), (16, 16, "PNG"), (9, 50, "JPEG")]
+    return [encode(rng.integers(0, 256, (height, width, 3), np.uint8), form) for height, width, form in sizes]
+
+
+def run_without_keras(path, signature, feed, value, folder):
+    np.save(folder / "in.npy", value)
+    command = [sys.executable, HERE / "no_keras.py", path, signature, f"{feed}={folder / 'in.npy'}", folder / "out.npy"]
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
+    assert result.returncode == 0, result.stderr[-2000:]
+    return np.load(folder / "out.npy")
+
+
+@pytest.mark.parametrize("batch", [1, 3, 7])
+def test_signatures_give_what_the_model_gives(trained, exported, batch):
+    expected = trained.predict(IMAGES[:batch], verbose=0)
+    signatures = load(exported)
+    assert set(signatures) == {"embed", "embed_bytes", "serving_default"}
+    for name in ("embed", "serving_default"):
+        found = signatures[name](image=IMAGES[:batch])
+        assert list(found) == ["embedding"]
+        np.testing.assert_allclose(found["embedding"], expected, rtol=0, atol=1e-6)
+
+
+def test_loads_without_keras(trained, exported, tmp_path):
+    found = run_without_keras(exported, "embed", "image", IMAGES, tmp_path)
+    np.testing.assert_allclose(found, trained.predict(IMAGES, verbose=0), rtol=0, atol=1e-6)
+
+
+def test_bytes_without_keras_equal_the_evaluation_pipeline(trained, exported, files, tmp_path):
+    from keras_epos.data.images import decode_and_resize
+
+    images = np.stack([decode_and_resize(contents, SIZE) for contents in files])
+    found = run_without_keras(exported, "embed_bytes", "image_bytes", np.array(files, object), tmp_path)
+    np.testing.assert_allclose(found, trained.predict(images, verbose=0), rtol=0, atol=1e-6)
+
+
+CHECK_C_API = """
+import sys
+import numpy as np
+sys.modules["keras"] = sys.modules["keras_epos"] = None
+import c_api
+model = c_api.SavedModel(sys.argv[1])
+assert model.signatures["embed"] and set(model.signatures) >= {"embed", "embed_bytes", "serving_default"}
+assert set(model.signatures["embed"][0]) == {"image"} and set(model.signatures["embed"][1]) == {"embedding"}
+np.save(sys.argv[3], model.run("embed", np.load(sys.argv[2])))
+try:
+    model.run("embed", np.zeros((1, 9, 9, 3)))
+except RuntimeError as error:
+    print("refused:", error)
+assert "tensorflow" not in sys.modules
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the libraries have other names")
+def test_loads_through_the_c_api(trained, exported, tmp_path):
+    np.save(tmp_path / "in.npy", IMAGES)
+    command = [sys.executable, "-c", CHECK_C_API, exported, tmp_path / "in.npy", tmp_path / "out.npy"]
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(HERE)}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "refused:" in result.stdout
+    found = np.load(tmp_path / "out.npy")
+    np.testing.assert_allclose(found, trained.predict(IMAGES, verbose=0), rtol=0, atol=1e-6)
+
+
+def test_images_of_another_size_are_refused(exported):
+    import tensorflow as tf
+
+    for shape in ((1, SIZE + 1, SIZE, 3), (1, SIZE, SIZE, 1)):
+        with pytest.raises((tf.errors.InvalidArgumentError, ValueError)):
+            load(exported)["embed"](image=tf.zeros(shape))
+
+
+def test_holds_the_weights_once_and_no_optimizer(exported, trained):
+    import tensorflow as tf
+
+    saved = tf.train.list_variables(str(exported / "variables" / "variables"))
+    shapes = [tuple(shape) for name, shape in saved if name.endswith("VARIABLE_VALUE")]
+    # Each weight once: Adam would triple them, and a tracked model would double them.
+    assert sorted(shapes) == sorted(tuple(weight.shape) for weight in trained.weights if weight.dtype == "float32")
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_half_precision_models_answer_in_float32(policy, files, tmp_path):
+    import tensorflow as tf
+
+    model = backbone(dtype=policy)
+    assert model(IMAGES[:2]).dtype != tf.float32
+    path = export_savedmodel(model, tmp_path / "half")
+    for name, argument in (("embed", {"image": IMAGES}), ("embed_bytes", {"image_bytes": tf.constant(files)})):
+        found = load(path)[name](**argument)["embedding"]
+        assert found.dtype == tf.float32
+        assert np.isfinite(found).all()
+    expected = model.predict(IMAGES, verbose=0).astype(np.float32)
+    np.testing.assert_allclose(load(path)["embed"](image=IMAGES)["embedding"], expected, rtol=0.02, atol=0.02)
+
+
+def test_grey_images(tmp_path):
+    import tensorflow as tf
+
+    model = backbone(channels=1)
+    path = export_savedmodel(model, tmp_path / "grey")
+    pixels = RNG.integers(0, 256, size=(SIZE, SIZE), dtype=np.uint8)
+    found = load(path)["embed_bytes"](image_bytes=tf.constant([encode(pixels, "PNG", "L")]))["embedding"]
+    expected = model.predict(pixels[None, :, :, None].astype(np.float32), verbose=0)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_versions(tmp_path):
+    model, folder = backbone(), tmp_path / "deep" / "birds"
+    options = {"embed_bytes": False, "verify": False}
+    assert export_savedmodel(model, folder, **options) == folder / "1"
+    assert export_savedmodel(model, str(folder), version=7, **options) == folder / "7"
+    assert export_savedmodel(model, folder, **options) == folder / "8"
+    stamp = (folder / "7" / "saved_model.pb").stat().st_mtime_ns
+    with pytest.raises(ValueError, match=r"`version` must not exist yet\. Received: version=7"):
+        export_savedmodel(model, folder, version=7, **options)
+    assert (folder / "7" / "saved_model.pb").stat().st_mtime_ns == stamp
+    assert sorted(path.name for path in folder.iterdir()) == ["1", "7", "8"]
+    assert set(load(folder / "1")) == {"embed", "serving_default"}
+
+
+def test_a_version_that_appears_meanwhile_is_kept(tmp_path, monkeypatch):
+    def write(model, path, image_shape, embed_bytes):
+        path.mkdir()
+        (tmp_path / "1").mkdir()
+        (tmp_path / "1" / "other").touch()
+
+    monkeypatch.setattr(export, "_write", write)
+    with pytest.raises(ValueError, match="`version` must not exist yet"):
+        export_savedmodel(backbone(), tmp_path, verify=False)
+    assert [path.name for path in tmp_path.rglob("*")] == ["1", "other"]
+
+
+def test_nothing_is_left_of_an_export_that_fails(tmp_path, monkeypatch):
+    def fail(model, path, image_shape):
+        assert (path / "saved_model.pb").exists()
+        raise OSError("disk full")
+
+    monkeypatch.setattr(export, "_verify", fail)
+    with pytest.raises(OSError, match="disk full"):
+        export_savedmodel(backbone(), tmp_path / "birds", embed_bytes=False)
+    assert list((tmp_path / "birds").iterdir()) == []
+
+
+def test_an_export_that_differs_is_refused(tmp_path):
+    class Unsteady(Subclassed):
+        calls = 0
+
+        def call(self, x, training=False):
+            self.calls += 1
+            return super().call(x) * self.calls
+
+    model = Unsteady()
+    model(IMAGES)
+    with pytest.raises(ValueError, match="same embeddings after export"):
+        export_savedmodel(model, tmp_path, embed_bytes=False)
+
+
+def test_subclassed_models(tmp_path):
+    model = Subclassed()
+    with pytest.raises(ValueError, match=r"`model` must be built.*model\(images\)"):
+        export_savedmodel(model, tmp_path)
+    expected = model(IMAGES)
+    path = export_savedmodel(model, tmp_path)
+    np.testing.assert_allclose(load(path)["embed"](image=IMAGES)["embedding"], expected, rtol=0, atol=1e-4)
+    # The size of its first call does not bind a subclassed model.
+    other = load(export_savedmodel(model, tmp_path, image_size=(9, 12)))["embed"]
+    assert other.structured_input_signature[1]["image"].shape == (None, 9, 12, 3)
+
+
+def test_models_of_any_size_need_to_be_told(tmp_path):
+    model = backbone(size=None)
+    with pytest.raises(ValueError, match="`image_size` must be given"):
+        export_savedmodel(model, tmp_path)
+    path = export_savedmodel(model, tmp_path, image_size=24, embed_bytes=False)
+    assert load(path)["embed"].structured_input_signature[1]["image"].shape == (None, 24, 24, 3)
+
+
+def test_errors_name_the_argument(tmp_path):
+    (tmp_path / "file").touch()
+    flat = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    maps = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
+    for arguments, message in (
+        ({"directory": tmp_path / "file"}, "`directory` must be a folder"),
+        ({"version": -1}, "`version` must be an integer from 0"),
+        ({"version": "new"}, "`version` must be an integer from 0"),
+        ({"image_size": 32}, "`image_size` must be the"),
+        ({"image_size": (0, 3)}, "`image_size` must be a side"),
+        ({"model": "birds"}, "`model` must be a keras.Model"),
+        ({"model": flat}, "`model` must take images of shape"),
+        ({"model": maps}, "`model` must return one embedding"),
+        ({"model": backbone(channels=5)}, "`embed_bytes` must be False"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            export_savedmodel(**{"model": backbone(), "directory": tmp_path / "new"} | arguments)
+    assert not [path for path in tmp_path.rglob("*") if path.name not in ("file", "new")]

@@ -1,0 +1,318 @@
+"""Retrieval against a float64 brute force, written as loops, on random, tied and degenerate embeddings."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import ops
+
+from keras_epos import retrieval
+from keras_epos.retrieval import TIE, evaluate, nearest
+
+FEW = settings(max_examples=60, deadline=None)
+ALL_KS = (1, 2, 4)
+
+
+def brute_force(queries, labels, gallery, gallery_labels, k, is_self):
+    """The definitions, one query at a time: a positive stands behind every negative that it does not beat."""
+    queries, gallery = unit(queries), unit(gallery)
+    found = {f"recall@{rank}": [] for rank in k} | {"map@r": [], "r_precision": []}
+    unmatched = 0
+    for q in range(len(queries)):
+        others = [r for r in range(len(gallery)) if not is_self(q, r)]
+        similarity = {r: float(np.dot(queries[q], gallery[r])) for r in others}
+        positives = [r for r in others if gallery_labels[r] == labels[q]]
+        negatives = [r for r in others if gallery_labels[r] != labels[q]]
+        if not positives:
+            unmatched += 1
+            continue
+        ranks = []
+        for place, p in enumerate(sorted(positives, key=lambda r: -similarity[r])):
+            ahead = sum(similarity[n] >= similarity[p] - TIE for n in negatives)
+            ranks.append(place + 1 + ahead)
+        for rank in k:
+            found[f"recall@{rank}"].append(ranks[0] <= rank)
+        count = len(positives)
+        precisions = [(place + 1) / r for place, r in enumerate(ranks) if r <= count]
+        found["r_precision"].append(len(precisions) / count)
+        found["map@r"].append(sum(precisions) / count)
+    return {name: np.mean(v) for name, v in found.items()} | {"queries_without_match": unmatched}
+
+
+def unit(rows):
+    rows = np.asarray(rows, np.float64)
+    norm = np.sqrt((rows**2).sum(axis=1, keepdims=True))
+    return rows / np.where(norm > 0, norm, 1)
+
+
+def leave_one_out(embeddings, labels, k=ALL_KS):
+    return brute_force(embeddings, labels, embeddings, labels, k, lambda q, r: q == r)
+
+
+def assert_same(results, expected):
+    assert set(results) == set(expected)
+    for name, value in expected.items():
+        if name.startswith("recall"):
+            assert results[name] == value, name
+        else:
+            assert results[name] == pytest.approx(value, abs=1e-14), name
+
+
+def random_set(seed, rows, dim, classes, kind):
+    """Random embeddings: generic, on a grid (many exact ties), with copies, or nearly collapsed to a point."""
+    rng = np.random.default_rng(seed)
+    embeddings = rng.normal(size=(rows, dim))
+    if kind == "grid":
+        embeddings = rng.integers(-1, 2, size=(rows, dim)).astype(float)
+    elif kind == "copies":
+        embeddings = embeddings[rng.integers(0, max(1, rows // 3), size=rows)]
+    elif kind == "collapsed":
+        embeddings = 1 + 1e-6 * embeddings
+    return embeddings.astype(np.float32), rng.integers(0, classes, size=rows)
+
+
+sets = st.builds(
+    random_set,
+    seed=st.integers(0, 2**32 - 1),
+    rows=st.integers(6, 40),
+    dim=st.integers(1, 9),
+    classes=st.integers(1, 8),
+    kind=st.sampled_from(["generic", "grid", "copies", "collapsed"]),
+)
+
+
+def has_match(labels, gallery_labels=None):
+    if gallery_labels is None:
+        return np.unique(labels, return_counts=True)[1].max() > 1
+    return bool(np.isin(labels, gallery_labels).any())
+
+
+@FEW
+@given(sets, st.integers(1, 50))
+def test_leave_one_out_equals_brute_force(data, block_size):
+    embeddings, labels = data
+    if has_match(labels):
+        results = evaluate(embeddings, labels, k=ALL_KS, block_size=block_size)
+        assert_same(results, leave_one_out(embeddings, labels))
+
+
+@FEW
+@given(sets, st.integers(1, 5), st.integers(1, 50))
+def test_query_and_gallery_equal_brute_force(data, num_queries, block_size):
+    (queries, gallery), (labels, gallery_labels) = (np.split(part, [num_queries]) for part in data)
+    if has_match(labels, gallery_labels) and len(gallery) >= max(ALL_KS):
+        results = evaluate(queries, labels, gallery, gallery_labels, k=ALL_KS, block_size=block_size)
+        expected = brute_force(queries, labels, gallery, gallery_labels, ALL_KS, lambda q, r: False)
+        assert_same(results, expected)
+
+
+@pytest.mark.parametrize("kind", ["generic", "grid", "copies", "collapsed"])
+def test_large_galleries_take_the_short_cuts_and_stay_exact(kind):
+    # Classes of about 5 in 300 rows: references are fetched by top-k here, not all at once.
+    embeddings, labels = random_set(3, 300, 16, 60, kind)
+    results = evaluate(embeddings, labels, k=ALL_KS, block_size=37)
+    assert_same(results, leave_one_out(embeddings, labels))
+
+
+@pytest.mark.parametrize("bits", [11, 8])
+def test_exact_when_the_backend_rounds_the_factors(bits, monkeypatch):
+    # As TF32 and bfloat16 matrix units do; only a GPU or TPU does it for real.
+    class Rounding:
+        def __getattr__(self, name):
+            return getattr(ops, name)
+
+        @staticmethod
+        def matmul(a, b):
+            return ops.matmul(*(ops.convert_to_tensor(round_to(x, bits)) for x in (a, b)))
+
+    monkeypatch.setattr(retrieval, "ops", Rounding())
+    assert retrieval._significant_bits(16, 8) == bits
+    for kind in ("generic", "copies", "collapsed"):
+        embeddings, labels = random_set(5, 150, 16, 30, kind)
+        results = evaluate(embeddings, labels, k=ALL_KS, block_size=64)
+        assert_same(results, leave_one_out(embeddings, labels))
+
+
+def round_to(x, bits):
+    mantissa, exponent = np.frexp(ops.convert_to_numpy(x))
+    return np.ldexp(np.round(mantissa * 2**bits) / 2**bits, exponent).astype(np.float32)
+
+
+def test_published_vector():
+    # Seven points on the circle: reference/papers.md section 8.
+    angles = np.deg2rad([0, 20, 76, 100, 130, 205, 303])
+    embeddings = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    results = evaluate(embeddings, [0, 0, 0, 1, 1, 2, 2], k=(1, 2, 4))
+    assert results["recall@1"] == pytest.approx(0.428571, abs=1e-6)
+    assert results["recall@2"] == pytest.approx(0.714286, abs=1e-6)
+    assert results["recall@4"] == 1
+    assert results["r_precision"] == pytest.approx(0.357143, abs=1e-6)
+    assert results["map@r"] == pytest.approx(0.357143, abs=1e-6)
+    assert results["queries_without_match"] == 0
+
+
+def test_separated_classes_score_one_whatever_the_scale():
+    labels = np.repeat(np.arange(4), 3)
+    embeddings = np.eye(4)[labels] * np.linspace(1e-30, 1e30, 12)[:, None]
+    results = evaluate(embeddings, labels)
+    assert results.pop("queries_without_match") == 0
+    assert set(results.values()) == {1.0}
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.1])
+def test_constant_embedding_scores_zero(value):
+    labels = np.repeat(np.arange(4), 5)
+    results = evaluate(np.full((20, 7), value, np.float32), labels)
+    assert results["recall@1"] == results["recall@8"] == results["map@r"] == 0.0
+
+
+def test_copies_of_the_query_in_another_class_come_first():
+    copies = np.random.default_rng(0).normal(size=(1, 200)).astype(np.float32)
+    embeddings = np.concatenate([np.repeat(copies, 3, axis=0), -copies])
+    results = evaluate(embeddings, [0, 0, 1, 1], k=(1, 2, 3), block_size=2)
+    # Rows 0 and 1 have their positive at rank 2, row 2 at rank 3, row 3 at rank 3 of equals.
+    assert (results["recall@1"], results["recall@2"], results["recall@3"]) == (0, 0.5, 1)
+
+
+def test_the_row_itself_is_left_out_even_when_it_is_not_nearest():
+    # Scaled copies: rounding may put the copy before the row; only identity is safe.
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(30, 33)).astype(np.float32)
+    embeddings = np.concatenate([rows, rows * np.float32(1.7)])
+    results = evaluate(embeddings, np.arange(60) % 30, k=1)
+    assert results["recall@1"] == 1
+    indices = nearest(embeddings, k=1)[1]
+    assert (indices[:, 0] == (np.arange(60) + 30) % 60).all()
+
+
+def test_queries_without_match_are_counted_and_left_out():
+    embeddings = np.array([[1, 0], [1, 0.1], [0, 1], [0.5, 1]])
+    results = evaluate(embeddings, ["car", "car", "dog", "cat"], k=1)
+    assert results["queries_without_match"] == 2
+    assert results["recall@1"] == 1
+
+
+def test_labels_are_compared_exactly():
+    embeddings, big = np.eye(4)[[0, 0, 1, 1]] + 0.01, 2**60
+    for labels in (
+        [2**24, 2**24, 2**24 + 1, 2**24 + 1],
+        [big, big, big + 1, big + 1],
+        np.array([2**64 - 1, 2**64 - 1, 2**64 - 2, 2**64 - 2], np.uint64),
+        np.array([[1], [1], [-1], [-1]]),
+        ["a", "a", "b", "b"],
+        [1.0, 1.0, 0.0, 0.0],
+        [True, True, False, False],
+    ):
+        assert evaluate(embeddings, labels, k=1)["recall@1"] == 1
+    alternating = np.array([big, big + 1, big, big + 1])
+    assert evaluate(embeddings, alternating, k=1)["recall@1"] == 0
+    mixed = evaluate(embeddings, alternating, embeddings, alternating.astype(np.uint64), k=1)
+    assert mixed["recall@1"] == 0  # Each row stands in the gallery, beside an equal of another class.
+
+
+def test_ids_leave_out_the_same_item():
+    embeddings = np.array([[1, 0], [1, 0], [0.9, 0.4], [0, 1], [0.1, 1]])
+    labels, ids = [0, 0, 1, 0, 1], ["x", "x", "y", "z", "w"]
+    assert evaluate(embeddings, labels, k=1)["recall@1"] == pytest.approx(2 / 5)
+    assert evaluate(embeddings, labels, k=1, ids=ids)["recall@1"] == 0
+    both = evaluate(embeddings, labels, embeddings, labels, k=1, ids=ids, gallery_ids=ids)
+    assert both["recall@1"] == 0
+    expected = brute_force(embeddings, labels, embeddings, labels, (1,), lambda q, r: ids[q] == ids[r])
+    assert_same(both, expected)
+
+
+def test_float64_embeddings_are_used_in_full():
+    step = 1e-9  # Below float32, far above TIE.
+    angles = np.array([0.5, 0.5 + 2 * step, 0.5 - step, 2.0])
+    embeddings = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    assert_same(
+        evaluate(embeddings, [0, 0, 1, 1], k=(1, 2)),
+        leave_one_out(embeddings, [0, 0, 1, 1], k=(1, 2)),
+    )
+
+
+def test_tensors_and_half_precision():
+    embeddings, labels = random_set(0, 30, 4, 3, "generic")
+    half = embeddings.astype(np.float16)
+    expected = evaluate(half.astype(np.float32), labels)
+    assert evaluate(ops.convert_to_tensor(half), ops.convert_to_tensor(labels)) == expected
+    assert evaluate(half.tolist(), labels.tolist()) == expected
+
+
+@FEW
+@given(sets, st.integers(1, 4), st.integers(1, 50), st.booleans())
+def test_nearest_equals_brute_force(data, k, block_size, with_gallery):
+    embeddings, _ = data
+    gallery = embeddings[3:] if with_gallery else None
+    if with_gallery and len(gallery) < k:
+        return
+    similarity, indices = nearest(embeddings, gallery, k, block_size=block_size)
+    assert similarity.dtype == np.float32
+    assert indices.dtype == np.int64
+    exact = unit(embeddings) @ unit(embeddings if gallery is None else gallery).T
+    # Ties may come in any order, so similarities are compared, not indices.
+    np.testing.assert_allclose(np.take_along_axis(exact, indices, axis=1), similarity, rtol=0, atol=1e-7)
+    if gallery is None:
+        assert (indices != np.arange(len(embeddings))[:, None]).all()
+        np.fill_diagonal(exact, -np.inf)
+    assert all(len(set(row)) == k for row in indices)
+    expected = -np.sort(-exact, axis=1)[:, :k]
+    np.testing.assert_allclose(similarity, expected, rtol=0, atol=1e-7)
+
+
+def test_nearest_in_a_large_gallery():
+    embeddings, _ = random_set(7, 500, 12, 3, "generic")
+    _similarity, indices = nearest(embeddings[:20], embeddings, k=5, block_size=64)
+    exact = unit(embeddings[:20]) @ unit(embeddings).T
+    assert (indices == np.argsort(-exact, axis=1)[:, :5]).all()
+    assert (indices[:, 0] == np.arange(20)).all()
+    without = nearest(embeddings[:20], embeddings, k=4, exclude_self=True)[1]
+    assert (without == indices[:, 1:]).all()
+
+
+GOOD = np.random.default_rng(0).normal(size=(6, 3))
+LABELS = [0, 0, 1, 1, 2, 2]
+NAN = np.where(np.arange(6)[:, None] < 2, np.nan, GOOD)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keywords", "message"),
+    [
+        ((NAN, LABELS), {}, "NaN or infinity in 2 of 6 rows"),
+        ((GOOD, LABELS[:5]), {}, "`labels` must have one entry for each of 6 rows"),
+        ((GOOD[0], LABELS), {}, "`embeddings` must be numbers of shape"),
+        ((GOOD[:1], [0]), {}, "`embeddings` must have two rows"),
+        ((GOOD, np.eye(6)), {}, "argmax"),
+        ((GOOD, None), {}, "`labels` must be integers or strings"),
+        ((GOOD, [0.5] * 6), {}, "`labels` must be integers or strings"),
+        ((GOOD, np.full(6, 2**24, np.float32)), {}, "too large to be exact"),
+        ((GOOD, range(6)), {"k": 1}, "`labels` must give at least one query"),
+        ((GOOD, LABELS), {"k": 6}, "`k` must be at most the number of references of a query, 5"),
+        ((GOOD, LABELS), {"k": 0}, "`k` must be a positive integer"),
+        ((GOOD, LABELS), {"k": ()}, "`k` must be one or more"),
+        ((GOOD, LABELS), {"metrics": "nmi"}, "`metrics` must be some of"),
+        ((GOOD, LABELS), {"k": 1, "block_size": 0}, "`block_size` must be a positive integer"),
+        ((GOOD, LABELS, GOOD), {}, "`gallery_labels` must be given"),
+        ((GOOD, LABELS, GOOD[:, :2], LABELS), {}, "`gallery_embeddings` must have the 3 columns"),
+        ((GOOD, LABELS, GOOD, list("aabbcc")), {"k": 1}, "must be of the kind of `labels`"),
+        ((GOOD, LABELS), {"k": 1, "ids": [0, 1, 1, 2, 3, 4]}, "`ids` must have one label each"),
+        ((GOOD, LABELS), {"k": 1, "gallery_ids": LABELS}, "`gallery_ids` must come with a gallery"),
+    ],
+)
+def test_errors_name_the_argument(arguments, keywords, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(*arguments, **keywords)
+
+
+def test_nearest_refuses_more_than_the_gallery_holds():
+    with pytest.raises(ValueError, match="`k` must be at most the number of references"):
+        nearest(GOOD, k=6)
+
+
+def test_only_the_metrics_asked_for():
+    assert set(evaluate(GOOD, LABELS, k=(1, 3), metrics="recall")) == {
+        "recall@1",
+        "recall@3",
+        "queries_without_match",
+    }
+    assert set(evaluate(GOOD, LABELS, metrics=["map@r"])) == {"map@r", "queries_without_match"}
