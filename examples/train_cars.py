@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -43,10 +44,10 @@ def parse_arguments(arguments=None):
     model = parser.add_argument_group("model")
     model.add_argument("--backbone", default="EfficientNetV2B0", help="keras.applications name or .keras file")
     model.add_argument("--embedding-dim", type=int, default=512, help="dimensions (default: %(default)s)")
-    model.add_argument("--freeze", type=float, default=0.5, help="share of the backbone's layers, from the input, kept")
+    model.add_argument("--freeze", type=float, default=0.3, help="share of the backbone's layers, from the input, kept")
     model.add_argument("--mixed-precision", choices=("float16", "bfloat16"), help="compute the network in half floats")
     loss = parser.add_argument_group("loss")
-    loss.add_argument("--loss", choices=sorted(keras_epos.losses.LOSSES), default="multi_similarity")
+    loss.add_argument("--loss", choices=sorted(keras_epos.losses.LOSSES), default="nt_xent")
     loss.add_argument("--positives", choices=("easy", "all", "hard", "random"), default="easy")
     loss.add_argument("--easy-k", type=int, default=1, help="nearest positives an anchor is pulled to")
     loss.add_argument("--negatives", choices=("all", "hard", "semi_hard", "distance_weighted", "random"))
@@ -54,9 +55,9 @@ def parse_arguments(arguments=None):
     train = parser.add_argument_group("training")
     train.add_argument("--epochs", type=int, help="passes over the training images (default: 40; sample: 20)")
     train.add_argument("--batch", default=None, metavar="PxK", help="classes x samples of each (default: 10x8)")
-    train.add_argument("--image-size", type=int, default=112, help="pixels in training (default: %(default)s)")
-    train.add_argument("--test-size", type=int, default=160, help="pixels in evaluation and export")
-    train.add_argument("--learning-rate", type=float, default=2e-4, help="of the backbone (default: %(default)s)")
+    train.add_argument("--image-size", type=int, default=128, help="pixels in training (default: %(default)s)")
+    train.add_argument("--test-size", type=int, default=192, help="pixels in evaluation and export")
+    train.add_argument("--learning-rate", type=float, default=4e-4, help="of the backbone (default: %(default)s)")
     train.add_argument("--head-learning-rate", type=float, default=1e-3, help="of the rest (default: %(default)s)")
     train.add_argument("--weight-decay", type=float, default=1e-2, help="of AdamW (default: %(default)s)")
     train.add_argument("--smallest-crop", type=float, default=0.5, help="area of random crops, share of the image")
@@ -68,6 +69,7 @@ def parse_arguments(arguments=None):
 
 def main():
     args = parse_arguments()
+    warnings.formatwarning = lambda message, *_: f"note: {message}\n"
     keras.utils.set_random_seed(args.seed)
     try:
         if args.data_dir is None:
@@ -174,7 +176,8 @@ def batch_shape(text):
 
 
 def loss_settings(args):
-    chosen = {"positives": keras_epos.Easy(args.easy_k) if args.positives == "easy" else args.positives}
+    chosen = {"temperature": 0.05} if args.loss == "nt_xent" else {}
+    chosen["positives"] = keras_epos.Easy(args.easy_k) if args.positives == "easy" else args.positives
     if args.negatives:
         chosen["negatives"] = args.negatives
     for setting in args.set:
@@ -196,8 +199,8 @@ def decoded(split, size, what):
     """All images as one uint8 array: they are decoded once, not once an epoch."""
     batches = image_batches(split.inputs, size, batch_size=256)
     images = np.empty((len(split), size, size, 3), np.uint8)
-    progress = keras.utils.Progbar(len(split), unit_name="image")
     print(f"Decoding the {what} images")
+    progress = keras.utils.Progbar(len(split), unit_name="image", verbose=sys.stdout.isatty())
     for start, batch in zip(range(0, len(split), 256), batches, strict=True):
         images[start : start + 256] = np.round(batch.numpy())
         progress.update(start + len(batch))
@@ -235,8 +238,14 @@ def small_network():
 
 
 def train(model, batches, epochs, recall, journal):
-    verbose = 1 if sys.stdout.isatty() else 2
-    model.fit(batches, epochs=epochs, initial_epoch=len(journal.history), callbacks=[recall, journal], verbose=verbose)
+    model.fit(
+        batches,
+        epochs=epochs,
+        initial_epoch=len(journal.history),
+        callbacks=[recall, journal],
+        shuffle=False,  # the batches come in their own random order
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
 
 
 def measure(model, images, targets):
