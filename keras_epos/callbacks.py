@@ -65,6 +65,8 @@ class RecallAtK(keras.callbacks.Callback):
         for name, value in (("every", every), ("batch_size", batch_size)):
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
+        if gallery is not None and ids is not None:
+            raise ValueError("`ids` must be None with a gallery, which has no ids to compare them with.")
         self.images, self.labels, self.gallery, self.ids = images, labels, gallery, ids
         self.k = (k,) if np.isscalar(k) else tuple(k)
         self.metrics = (metrics,) if isinstance(metrics, str) else tuple(metrics)

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from keras_epos import retrieval
 from keras_epos.retrieval import TIE, evaluate, nearest
+from keras_epos.retrieval.factors import significant_bits
 
 FEW = settings(max_examples=60, deadline=None)
 ALL_KS = (1, 2, 4)
@@ -117,16 +117,10 @@ def test_large_galleries_take_the_short_cuts_and_stay_exact(kind):
 @pytest.mark.parametrize("bits", [11, 8])
 def test_exact_when_the_backend_rounds_the_factors(bits, monkeypatch):
     # As TF32 and bfloat16 matrix units do; only a GPU or TPU does it for real.
-    class Rounding:
-        def __getattr__(self, name):
-            return getattr(ops, name)
-
-        @staticmethod
-        def matmul(a, b):
-            return ops.matmul(*(ops.convert_to_tensor(round_to(x, bits)) for x in (a, b)))
-
-    monkeypatch.setattr(retrieval, "ops", Rounding())
-    assert retrieval._significant_bits(16, 8) == bits
+    matmul = ops.matmul
+    monkeypatch.setattr(ops, "matmul", lambda *factors: matmul(*(round_to(x, bits) for x in factors)))
+    assert significant_bits(16, 8) == bits
+    assert significant_bits(16, 1) == bits
     for kind in ("generic", "copies", "collapsed"):
         embeddings, labels = random_set(5, 150, 16, 30, kind)
         results = evaluate(embeddings, labels, k=ALL_KS, block_size=64)
@@ -135,7 +129,7 @@ def test_exact_when_the_backend_rounds_the_factors(bits, monkeypatch):
 
 def round_to(x, bits):
     mantissa, exponent = np.frexp(ops.convert_to_numpy(x))
-    return np.ldexp(np.round(mantissa * 2**bits) / 2**bits, exponent).astype(np.float32)
+    return ops.convert_to_tensor(np.ldexp(np.round(mantissa * 2**bits) / 2**bits, exponent).astype(np.float32))
 
 
 def test_published_vector():
@@ -297,6 +291,7 @@ NAN = np.where(np.arange(6)[:, None] < 2, np.nan, GOOD)
         ((GOOD, LABELS, GOOD, list("aabbcc")), {"k": 1}, "must be of the kind of `labels`"),
         ((GOOD, LABELS), {"k": 1, "ids": [0, 1, 1, 2, 3, 4]}, "`ids` must have one label each"),
         ((GOOD, LABELS), {"k": 1, "gallery_ids": LABELS}, "`gallery_ids` must come with a gallery"),
+        ((GOOD, LABELS, GOOD, LABELS), {"k": 1, "ids": LABELS}, "`ids` must come with `gallery_ids`"),
     ],
 )
 def test_errors_name_the_argument(arguments, keywords, message):

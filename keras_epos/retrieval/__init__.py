@@ -1,0 +1,17 @@
+"""Retrieval measures: Recall@K, MAP@R and R-precision, and the nearest neighbours, exactly and block by block.
+
+Similarities are computed in float32 by the backend; wherever float32 cannot tell on which side of a threshold a
+similarity falls, that pair is computed again in float64. So the result is that of a float64 brute force, whatever
+the block size, in memory that does not grow with the product of queries and gallery. At 60,000 x 128 on a CPU Recall@K
+costs about two plain matrix products and all measures four; when most similarities are equal, as after a collapse,
+nearly everything is computed in float64 and takes several times as long.
+
+Similarities that differ by no more than `TIE` are equal, and a tie counts against you: references of another class
+come first. (In float64 a few units of 1e-16 are rounding; two copies of an image differ by that much or by nothing.)
+"""
+
+from keras_epos.retrieval.evaluate import METRICS, evaluate
+from keras_epos.retrieval.nearest import nearest
+from keras_epos.retrieval.product import TIE
+
+__all__ = ["METRICS", "TIE", "evaluate", "nearest"]

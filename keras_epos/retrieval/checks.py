@@ -1,0 +1,145 @@
+"""What can be wrong with the arguments."""
+
+import numpy as np
+from keras import ops
+
+
+def _describe(value):
+    if value is None or np.isscalar(value):
+        return repr(value)
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    return type(value).__name__ if shape is None else f"{tuple(shape)} {getattr(dtype, 'name', dtype)}"
+
+
+def _to_numpy(value):
+    return np.asarray(value) if isinstance(value, (np.ndarray, list, tuple)) else ops.convert_to_numpy(value)
+
+
+def check_embeddings(name, embeddings):
+    rows = _to_numpy(embeddings)
+    if rows.ndim != 2 or 0 in rows.shape or rows.dtype.kind in "USOc":
+        raise ValueError(f"`{name}` must be numbers of shape (rows, dim). Received: {name}={_describe(rows)}.")
+    rows = np.ascontiguousarray(rows, np.float64 if rows.dtype == np.float64 or rows.dtype.kind in "iu" else np.float32)
+    bad = int((~np.isfinite(rows).all(axis=1)).sum())
+    if bad:
+        raise ValueError(
+            f"`{name}` must be finite. Received: {name} with NaN or infinity in {bad} of {len(rows)} rows. The model "
+            "has diverged, or an input was not finite."
+        )
+    if rows.dtype == np.float64:
+        # The squares of float32 numbers fit into float64; those of float64 numbers may not.
+        largest = np.abs(rows).max(axis=1, keepdims=True)
+        rows = rows / np.where(largest > 0, largest, 1)
+    return rows
+
+
+def check_labels(name, labels, num_rows):
+    if labels is None:
+        raise ValueError(f"`{name}` must be integers or strings, one a row. Received: {name}=None.")
+    values = _to_numpy(labels)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1:
+        raise ValueError(
+            f"`{name}` must be of shape (rows,). Received: {name}={_describe(values)}. One-hot labels become class "
+            "numbers by `argmax(axis=1)`."
+        )
+    if len(values) != num_rows:
+        raise ValueError(f"`{name}` must have one entry for each of {num_rows} rows. Received: {len(values)} entries.")
+    if values.dtype.kind == "f":
+        values = _check_whole(name, values)
+    if values.dtype.kind not in "iubUSO":
+        raise ValueError(f"`{name}` must be integers or strings. Received: {name}={_describe(values)}.")
+    return values
+
+
+def _check_whole(name, values):
+    """Float labels as integers, if they still are what they were before somebody made them floats."""
+    limit = 2.0 ** (np.finfo(values.dtype).nmant + 1)
+    if not (np.isfinite(values).all() and (values == np.round(values)).all() and (np.abs(values) < limit).all()):
+        raise ValueError(
+            f"`{name}` must be integers or strings. Received: {name}={_describe(values)} with fractions, or numbers "
+            "too large to be exact. Keep labels integers throughout."
+        )
+    return values.astype(np.int64)
+
+
+def check_same_kind(arguments, values):
+    """`arguments` are `(name, labels, number of rows)`, `values` their checked labels."""
+    if len({value.dtype.kind in "iub" for value in values}) > 1:
+        kinds = ", ".join(f"{argument[0]}={_describe(argument[1])}" for argument in arguments)
+        raise ValueError(f"`{arguments[1][0]}` must be of the kind of `{arguments[0][0]}`. Received: {kinds}.")
+
+
+def check_gallery_arguments(gallery_embeddings, gallery_labels, ids, gallery_ids):
+    if (gallery_embeddings is None) != (gallery_labels is None):
+        raise ValueError(
+            "`gallery_labels` must be given with `gallery_embeddings`, and only then. Received: "
+            f"gallery_embeddings={_describe(gallery_embeddings)}, gallery_labels={_describe(gallery_labels)}."
+        )
+    if gallery_ids is not None and (gallery_embeddings is None or ids is None):
+        raise ValueError(
+            f"`gallery_ids` must come with a gallery and `ids`. Received: gallery_ids={_describe(gallery_ids)}."
+        )
+    if gallery_embeddings is not None and ids is not None and gallery_ids is None:
+        raise ValueError(
+            f"`ids` must come with `gallery_ids` when there is a gallery. Received: ids={_describe(ids)}, "
+            "gallery_ids=None."
+        )
+
+
+def check_same_dim(queries, gallery):
+    dim = queries.rows.shape[1]
+    if gallery.rows.shape[1] != dim:
+        raise ValueError(
+            f"`{gallery.name}` must have the {dim} columns of `{queries.name}`. Received: "
+            f"{gallery.name}={_describe(gallery.rows)}."
+        )
+
+
+def check_one_label_per_id(queries, gallery):
+    ids = np.concatenate([queries.ids, gallery.ids])
+    labels = np.concatenate([queries.labels, gallery.labels])
+    order = np.argsort(ids, kind="stable")
+    repeated = np.diff(ids[order]) == 0
+    wrong = int((repeated & (np.diff(labels[order]) != 0)).sum())
+    if wrong:
+        raise ValueError(
+            f"`ids` must have one label each. Received: ids of which {wrong} stand with two labels. Rows with the "
+            "same id are copies of one item."
+        )
+
+
+def check_matched(matched, queries, gallery):
+    if not len(matched):
+        raise ValueError(
+            "`labels` must give at least one query a reference of its class. Received: "
+            f"{len(queries)} queries and {len(gallery)} references without a match. Check that both come from the "
+            "same classes."
+        )
+
+
+def check_metrics(metrics, known):
+    metrics = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    if not metrics or not set(metrics) <= set(known):
+        raise ValueError(f"`metrics` must be some of {known}. Received: metrics={metrics!r}.")
+    return metrics
+
+
+def check_count(name, value):
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
+
+
+def check_ranks(k, num_references):
+    ranks = (k,) if np.isscalar(k) else tuple(k)
+    if not ranks:
+        raise ValueError(f"`k` must be one or more positive integers. Received: k={k!r}.")
+    for rank in ranks:
+        check_count("k", rank)
+    if max(ranks) > num_references:
+        raise ValueError(
+            f"`k` must be at most the number of references of a query, {num_references} here. Received: k={k!r}. "
+            "Every query would count as found."
+        )
+    return tuple(int(rank) for rank in ranks)
