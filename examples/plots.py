@@ -1,4 +1,4 @@
-"""The two pictures that the example scripts draw: a curve, and queries with their nearest neighbours."""
+"""What the example scripts show: a table, a curve, and queries with their nearest neighbours."""
 
 import matplotlib
 
@@ -7,6 +7,24 @@ import matplotlib.pyplot as plt
 
 RIGHT, WRONG, QUIET = "#2a9d5c", "#d1495b", "#6c757d"
 ARMS = (QUIET, RIGHT, "#1f6fb2", "#c77d1e")
+
+
+def print_table(rows):
+    """Print measures, shares in 0..1, as percentages: a row for each name, a column for each measure."""
+    columns = [name for name in next(iter(rows.values())) if name != "queries_without_match"]
+    print("\n" + " " * 18 + "".join(f"{name:>13}" for name in columns))
+    for name, values in rows.items():
+        print(f"{name:<18}" + "".join(f"{100 * values[column]:>11.1f} %" for column in columns))
+    print()
+
+
+def recall_curve(before, history, measure="recall@1"):
+    """Points `(epoch, share)` of the epochs that were measured; the others repeat the last value in the logs."""
+    points = [(0, before[measure])]
+    for row in history:
+        if row["val_recall@1"] != points[-1][1] or row is history[-1]:
+            points.append((row["epoch"], row["val_recall@1"]))
+    return points
 
 
 def draw_curves(path, curves, ylabel):

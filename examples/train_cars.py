@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from journal import Journal
-from plots import draw_curves, draw_neighbours
+from plots import draw_curves, draw_neighbours, print_table, recall_curve
 
 import keras_epos
 from keras_epos.data import balanced_batches, image_batches, random_crop, random_flip
@@ -122,8 +122,8 @@ def run_cars(args):
     after = measure(model, test, split.test.labels)
     journal.write(after=after)
     print_table({"before training": journal.before, "after": after})
-    curve = [(0, journal.before["recall@1"]), *recall_curve(journal)]
-    draw_curves(folder / "curve.png", {f"{args.positives} positives": curve}, "Recall@1 on unseen car models")
+    curves = {f"{args.positives} positives": recall_curve(journal.before, journal.history)}
+    draw_curves(folder / "curve.png", curves, "Recall@1 on unseen car models")
     embeddings = model.predict(test, verbose=0)
     draw_examples(folder / "neighbours.png", embeddings, test_images, split.test.labels, split.test.class_names)
     finish(model, folder, args.export or Path("saved_models/cars196"), args.test_size)
@@ -150,11 +150,17 @@ def run_sample(args):
         steps = len(images) // (classes * samples)
         start = len(journal.history) * steps
         batches = balanced_batches(images, noisy, classes, samples, seed=args.seed, steps=steps, start_step=start)
-        train(model, batches, epochs, keras_epos.RecallAtK(test_images, split.test.modes, k=(1,), metrics="recall"), journal)
+        train(
+            model,
+            batches,
+            epochs,
+            keras_epos.RecallAtK(test_images, split.test.modes, k=(1,), metrics="recall"),
+            journal,
+        )
         after = measure(model, test_images, split.test)
         journal.write(after=after)
         rows |= {"before training": journal.before, f"{positives} positives": after}
-        curves[f"{positives} positives"] = [(0, journal.before["kind R@1"]), *recall_curve(journal)]
+        curves[f"{positives} positives"] = recall_curve(journal.before, journal.history, "kind R@1")
     print_table(rows)
     draw_curves(folder / "curve.png", curves, "Recall@1 of the hidden kinds")
     embeddings = model.predict(test_images, verbose=0)
@@ -258,18 +264,6 @@ def measure(model, images, targets):
         f"{name} R@1": keras_epos.retrieval.evaluate(embeddings, labels, k=(1,))["recall@1"]
         for name, labels in found.items()
     }
-
-
-def recall_curve(journal):
-    return [(row["epoch"], row["val_recall@1"]) for row in journal.history if "val_recall@1" in row]
-
-
-def print_table(rows):
-    columns = [name for name in next(iter(rows.values())) if name != "queries_without_match"]
-    print("\n" + " " * 18 + "".join(f"{name:>13}" for name in columns))
-    for name, values in rows.items():
-        print(f"{name:<18}" + "".join(f"{100 * values[column]:>11.1f} %" for column in columns))
-    print()
 
 
 def draw_examples(path, embeddings, images, labels, names):
