@@ -26,6 +26,12 @@ def unit(vectors):
     return scaled * ops.where(is_zero, ops.zeros_like(inverse), inverse)
 
 
+def all_cosines(rows):
+    """Cosine similarities of unit rows `(B, D)`, each with each: `(B, B)`."""
+    # `ops.matmul` would turn float64 into float32 on PyTorch.
+    return rows @ ops.transpose(rows)
+
+
 def masks(labels, reference_labels, offset=0, ignore_label=None):
     """Which references are positives and which are negatives of each anchor.
 
@@ -46,9 +52,7 @@ def masks(labels, reference_labels, offset=0, ignore_label=None):
         itself = rows == ops.arange(ops.shape(reference_labels)[0])[None, :]
         positives = ops.logical_and(positives, ops.logical_not(itself))
     if ignore_label is not None:
-        known = ops.logical_and(
-            (labels != ignore_label)[:, None], (reference_labels != ignore_label)[None, :]
-        )
+        known = ops.logical_and((labels != ignore_label)[:, None], (reference_labels != ignore_label)[None, :])
         positives, negatives = ops.logical_and(positives, known), ops.logical_and(negatives, known)
     return positives, negatives
 
@@ -64,7 +68,9 @@ def from_squared_distance(squared_distance, metric):
     """Negated `squared_distance` for `"squared_euclidean"`, its negated root for `"euclidean"`."""
     if metric == "squared_euclidean":
         return -squared_distance
-    return -ops.sqrt(ops.maximum(squared_distance, SMALLEST_SQUARED_DISTANCE))
+    # `ops.maximum` would turn float64 into float32 on PyTorch.
+    too_small = squared_distance < SMALLEST_SQUARED_DISTANCE
+    return -ops.sqrt(ops.where(too_small, SMALLEST_SQUARED_DISTANCE, squared_distance))
 
 
 def row_similarity(anchors, rows, metric):

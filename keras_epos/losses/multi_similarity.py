@@ -72,9 +72,7 @@ class MultiSimilarityLoss(PairLoss):
         reference = mining.Selection(None, positive_mask)
         if self.positives_chosen == "before_mining":
             reference = positive
-            positive = mining.Selection(
-                positive.indices, ops.logical_and(positive.valid, positive.of(cosine) < below)
-            )
+            positive = mining.Selection(positive.indices, ops.logical_and(positive.valid, positive.of(cosine) < below))
         above = (masked_min(reference.of(cosine), reference.valid) - self.epsilon)[:, None]
         negative_mask = ops.logical_and(negative_mask, cosine > above)
         return positive, self.select_negatives(cosine, positive, negative_mask, dim)
@@ -85,4 +83,3 @@ class MultiSimilarityLoss(PairLoss):
         total = ops.softplus(pull) / self.alpha + ops.softplus(push) / self.beta
         active = ops.minimum(count(positives.mask) + count(negatives.mask), 1)
         return Terms(total, None, active)
-

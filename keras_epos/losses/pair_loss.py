@@ -8,7 +8,9 @@ from keras import ops
 from keras_epos import mining
 from keras_epos.config import constructor_arguments
 from keras_epos.gradient import gradient
-from keras_epos.pairs import LOWEST, masked_mean, masks, row_similarity, to_similarity, unit
+from keras_epos.losses.batch import labels_and_embeddings
+from keras_epos.losses.reduction import per_anchor, reduced
+from keras_epos.pairs import LOWEST, all_cosines, masked_mean, masks, row_similarity, to_similarity, unit
 
 METRICS = ("cosine", "euclidean", "squared_euclidean")
 
@@ -45,7 +47,7 @@ class PairLoss(keras.losses.Loss):
     """Base of the losses over pairs of a batch. Subclasses define `formula`; everything else is here.
 
     Anchors are the rows of the batch; references are the same rows. Embeddings are divided by their norm and
-    compared in float32 whatever the dtype policy of the model. Labels stay integers of their own dtype. An
+    compared in float32 whatever the dtype policy of the model. Labels stay integers, exact in any dtype. An
     anchor without a valid positive or without a valid negative adds exactly 0 to the loss and to the gradient
     and is left out of the mean.
 
@@ -142,43 +144,18 @@ class PairLoss(keras.losses.Loss):
                 "a keras_epos.EmbeddingModel, or call `loss.adopt()` and train the variables of what it returns."
             )
         with keras.name_scope(self.name):
-            labels, embeddings = self._checked(y_true, y_pred)
-            terms = self.terms(labels, embeddings)
-            return self._reduced(terms, sample_weight)
+            terms = self.terms(*labels_and_embeddings(y_true, y_pred, self.dtype))
+            return reduced(*per_anchor(terms, self.average_over), sample_weight, self.reduction)
 
     def call(self, y_true, y_pred):
         """One value per anchor, shape `(B,)`, whose mean over the counted anchors is the loss."""
-        values, _ = self._per_anchor(self.terms(*self._checked(y_true, y_pred)))
-        return values
-
-    def _checked(self, y_true, y_pred):
-        labels, embeddings = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-        kind = keras.backend.standardize_dtype(labels.dtype)
-        if "int" not in kind:
-            raise ValueError(
-                f"`y_true` must be integer class labels. Received: dtype {kind}. Floats merge large ids; encode "
-                "labels as integers, e.g. by numpy.unique(labels, return_inverse=True)[1]."
-            )
-        if len(embeddings.shape) != 2:
-            raise ValueError(
-                f"`y_pred` must be embeddings of shape (batch, dim). Received: shape {tuple(embeddings.shape)}"
-            )
-        if len(labels.shape) == 2 and labels.shape[1] == 1:
-            labels = labels[:, 0]
-        if len(labels.shape) != 1:
-            raise ValueError(
-                f"`y_true` must be class labels of shape (batch,) or (batch, 1). Received: shape "
-                f"{tuple(labels.shape)}. One-hot labels become integers by numpy.argmax(labels, axis=-1)."
-            )
-        rows = labels.shape[0], embeddings.shape[0]
-        if None not in rows and rows[0] != rows[1]:
-            raise ValueError(f"`y_true` must have a label for each of {rows[1]} embeddings. Received: {rows[0]} labels")
-        return labels, ops.cast(embeddings, self.dtype)
+        terms = self.terms(*labels_and_embeddings(y_true, y_pred, self.dtype))
+        return per_anchor(terms, self.average_over)[0]
 
     def terms(self, labels, embeddings):
         """`Terms` of every anchor, from labels `(B,)` and float embeddings `(B, D)`."""
         embeddings = unit(embeddings)
-        cosine = ops.matmul(embeddings, ops.transpose(embeddings))
+        cosine = all_cosines(embeddings)
 
         def similarity(indices=None):
             if indices is None:
@@ -199,10 +176,7 @@ class PairLoss(keras.losses.Loss):
         sides = []
         for selection, paired in ((positive, False), (negative, self.negatives.relative)):
             dense = paired and positive.indices is None
-            if dense:
-                chosen = selection.of(similarity())
-            else:
-                chosen = similarity(selection.indices)
+            chosen = selection.of(similarity()) if dense else similarity(selection.indices)
             sides.append(Side(chosen, selection.valid, paired))
         terms = self.formula(*sides, labels)
         if terms.valid is None:
@@ -231,28 +205,6 @@ class PairLoss(keras.losses.Loss):
             "negative_similarity": masked_mean(negative.of(cosine), negative.valid),
         }
 
-    def _per_anchor(self, terms):
-        counted = ops.stop_gradient(terms.active if self.average_over == "active" else terms.valid)
-        counted = ops.cast(counted, self.dtype)
-        takes_part = ops.cast(counted > 0, self.dtype)
-        # Terms are averaged over the batch, as published: an anchor with more terms has more weight.
-        per_anchor = ops.maximum(ops.sum(counted), 1) / ops.maximum(ops.sum(takes_part), 1)
-        return terms.total / per_anchor, takes_part
-
-    def _reduced(self, terms, sample_weight):
-        values, takes_part = self._per_anchor(terms)
-        weight = takes_part
-        if sample_weight is not None:
-            sample_weight = ops.reshape(ops.cast(sample_weight, self.dtype), (-1,))
-            values, weight = values * sample_weight, weight * sample_weight
-        if self.reduction in (None, "none"):
-            return values
-        if self.reduction == "sum":
-            return ops.sum(values)
-        divisor = ops.sum(weight if self.reduction == "mean_with_sample_weight" else takes_part)
-        mean = ops.where(divisor > 0, ops.sum(values) / ops.where(divisor > 0, divisor, 1), 0)
-        return mean / _num_replicas()
-
     def pair_weights(self, labels, embeddings):
         """The loss seen as general pair weighting: the derivative by every similarity.
 
@@ -266,7 +218,7 @@ class PairLoss(keras.losses.Loss):
 
         Reference: Wang et al. 2019, https://arxiv.org/abs/1904.06627.
         """
-        labels, embeddings = self._checked(labels, embeddings)
+        labels, embeddings = labels_and_embeddings(labels, embeddings, self.dtype)
         embeddings = unit(embeddings)
 
         def total(cosine):
@@ -276,16 +228,7 @@ class PairLoss(keras.losses.Loss):
 
             return ops.sum(self._terms_of(labels, cosine, similarity, embeddings.shape[-1]).total)
 
-        return gradient(total, ops.matmul(embeddings, ops.transpose(embeddings)))
+        return gradient(total, all_cosines(embeddings))
 
     def get_config(self):
         return constructor_arguments(self)
-
-
-def _num_replicas():
-    # Keras sums gradients over the replicas of a tf.distribute strategy, so a mean must be shared out.
-    if keras.backend.backend() != "tensorflow":
-        return 1
-    import tensorflow as tf
-
-    return tf.distribute.get_strategy().num_replicas_in_sync

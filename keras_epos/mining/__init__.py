@@ -6,7 +6,6 @@ negatives. So one class serves both sides: the easy positive is the most similar
 least similar one.
 """
 
-
 import keras
 
 from keras_epos.mining.all import All

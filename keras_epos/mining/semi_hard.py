@@ -21,9 +21,7 @@ class SemiHard(Strategy):
 
     def __init__(self, fallback="easiest"):
         if fallback not in ("easiest", "hardest", "skip"):
-            raise ValueError(
-                f'`fallback` must be "easiest", "hardest" or "skip". Received: fallback={fallback!r}'
-            )
+            raise ValueError(f'`fallback` must be "easiest", "hardest" or "skip". Received: fallback={fallback!r}')
         self.fallback = fallback
 
     def select(self, ease, mask, threshold=None, dim=None):

@@ -78,6 +78,6 @@ def first(values, mask, number):
 
 
 def positive_integer(name, value):
-    if not isinstance(value, int) or value < 1:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value!r}")
     return value

@@ -29,8 +29,8 @@ def load_backbone(backbone):
         if "URL fetch failure" not in str(error):
             raise
         raise ValueError(
-            f"`backbone={backbone!r}` must download its ImageNet weights, which failed: {error}. Offline, pass a .keras "
-            f"file, or keras.applications.{backbone}(include_top=False, weights=None) to start from random weights."
+            f"`backbone={backbone!r}` must download its ImageNet weights, which failed: {error}. Offline, pass a "
+            f".keras file, or keras.applications.{backbone}(include_top=False, weights=None) to start from random weights."
         ) from error
     features = network(ApplicationPreprocessing(backbone)(inputs))
     return keras.Model(inputs, features, name=backbone.lower())

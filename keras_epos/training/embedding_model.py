@@ -151,9 +151,7 @@ class EmbeddingModel(keras.Model):
     def get_compile_config(self):
         if not self.compiled:
             return None
-        return {
-            key: keras.saving.serialize_keras_object(value) for key, value in self._compile_arguments.items()
-        }
+        return {key: keras.saving.serialize_keras_object(value) for key, value in self._compile_arguments.items()}
 
     def compile_from_config(self, config):
         self.compile(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})

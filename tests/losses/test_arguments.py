@@ -1,0 +1,41 @@
+"""Settings of the single losses that the constructor must turn away, and losses by name."""
+
+import pytest
+
+from keras_epos import losses
+
+
+@pytest.mark.parametrize(
+    ("loss", "settings", "message"),
+    [
+        ("triplet", {"margin": 0}, "`margin` must be a positive number or"),
+        ("triplet", {"margin": -0.1}, "`margin` must be a positive number or"),
+        ("triplet", {"margin": "hard"}, "`margin` must be a positive number or"),
+        ("triplet", {"metric": "manhattan"}, "`metric` must be one of"),
+        ("easy_positive_triplet", {"metric": "l2"}, "`metric` must be one of"),
+        ("contrastive", {"positive_margin": 1.2}, "must be cosine similarities with"),
+        ("contrastive", {"positive_margin": 0.2, "negative_margin": 0.3}, "must be cosine similarities with"),
+        ("contrastive", {"negative_margin": -1.1}, "must be cosine similarities with"),
+        ("multi_similarity", {"alpha": 0}, "`alpha` and `beta` must be positive"),
+        ("multi_similarity", {"beta": -1}, "`alpha` and `beta` must be positive"),
+        ("multi_similarity", {"positives_chosen": "never"}, "`positives_chosen` must be one of"),
+        ("nt_xent", {"temperature": 0}, "`temperature` must be positive"),
+    ],
+)
+def test_settings_out_of_range(loss, settings, message):
+    with pytest.raises(ValueError, match=message) as error:
+        losses.get(loss, **settings)
+    assert "Received: " in str(error.value)
+
+
+def test_by_name():
+    for name, loss in losses.LOSSES.items():
+        assert type(losses.get(name)) is loss
+    assert losses.get("nt_xent", temperature=0.3).temperature == 0.3
+    with pytest.raises(ValueError, match="`loss` must be one of"):
+        losses.get("softmax")
+
+
+def test_easy_positive_triplet_is_a_name_for_triplet():
+    easy, plain = losses.EasyPositiveTripletLoss(name="x"), losses.TripletLoss(positives="easy", name="x")
+    assert easy.get_config() == plain.get_config()

@@ -1,0 +1,83 @@
+"""A plain model keeps its loss in a `.keras` file, for a process that has imported nothing but the losses."""
+
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from loss_cases import batch
+
+from keras_epos import losses
+from keras_epos.mining import DistanceWeighted, Easy, SemiHard
+
+LOSSES = [
+    losses.TripletLoss(0.3, "cosine", Easy(2), SemiHard("skip"), ignore_label=-1),
+    losses.EasyPositiveTripletLoss(margin="soft"),
+    losses.ContrastiveLoss(0.9, 0.4),
+    losses.MarginLoss(0.25, 1.1, negatives=DistanceWeighted(0.4, None, seed=3)),
+    losses.MultiSimilarityLoss(beta=30.0, positives="easy", positives_chosen="after_mining"),
+    losses.NTXentLoss(0.2, "easy", "hard", reduction="sum"),
+]
+
+READ = """
+import json, sys
+import keras, numpy as np
+import keras_epos.losses
+inputs, labels = np.load("inputs.npy"), np.load("labels.npy")
+found = []
+for name in json.loads(sys.argv[1]):
+    model = keras.saving.load_model(name)
+    found.append([model.loss.get_config(), type(model.loss).__name__, model.evaluate(inputs, labels, verbose=0)])
+print("found", json.dumps(found))
+"""
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_losses_come_back_in_a_fresh_process(tmp_path):
+    labels, inputs = batch()
+    np.save(tmp_path / "inputs.npy", inputs.astype("float32"))
+    np.save(tmp_path / "labels.npy", labels)
+    expected = []
+    for number, loss in enumerate(LOSSES):
+        model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(4)])
+        model.compile("sgd", loss=loss)
+        value = model.evaluate(inputs, labels, verbose=0)
+        model.save(tmp_path / f"{number}.keras")
+        expected.append([json.loads(json.dumps(loss.get_config())), type(loss).__name__, value])
+    names = json.dumps([f"{number}.keras" for number in range(len(LOSSES))])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(
+        [sys.executable, "-c", READ, names], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1].removeprefix("found "))
+    for (config, name, value), (expected_config, expected_name, expected_value) in zip(found, expected, strict=True):
+        assert (config, name) == (expected_config, expected_name)
+        # What is drawn with a seed is drawn again from its start.
+        assert value == pytest.approx(expected_value, rel=1e-5)
+
+
+JAX_DEFAULT = """
+import numpy as np
+from keras_epos.gradient import gradient
+from keras_epos.losses import MarginLoss, MultiSimilarityLoss, TripletLoss
+import jax.numpy as jnp
+labels, rows = np.arange(12) % 4 + 2**31 - 5, np.random.default_rng(0).standard_normal((12, 5))
+for loss in (TripletLoss(negatives="all"), TripletLoss(), MultiSimilarityLoss(positives="easy"), MarginLoss()):
+    value = loss(labels, rows)
+    slope = gradient(lambda rows: loss(labels, rows), jnp.asarray(rows))
+    assert value.dtype == slope.dtype == "float32" and value > 0 and np.isfinite(slope).all(), (loss, value)
+"""
+
+
+@pytest.mark.backend("jax", reason="the other tests switch x64 on")
+def test_jax_without_x64():
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    environment.pop("JAX_ENABLE_X64", None)
+    done = subprocess.run(
+        [sys.executable, "-c", JAX_DEFAULT], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]

@@ -1,0 +1,132 @@
+"""The arrows of the design: which module may know which, and what no module may do."""
+
+import ast
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import keras_epos
+
+PACKAGE = Path(keras_epos.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+TREES = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for path in FILES}
+
+# Module or folder: all that it may import of ours. What is not named here may import what it likes.
+ALLOWED = {
+    "config": set(),
+    "gradient": set(),
+    "reference": set(),
+    "pairs": {"config"},
+    "mining": {"mining", "pairs", "config"},
+    "losses": {"losses", "mining", "pairs", "gradient", "config"},
+    "retrieval": {"retrieval"},
+}
+FORBIDDEN = {
+    "callbacks": {"data", "training", "serving", "losses", "mining"},
+    "data": {"training", "serving", "losses", "mining", "retrieval", "callbacks"},
+    "training": {"data", "serving", "retrieval", "callbacks"},
+    "serving": {"data", "training", "losses", "mining", "retrieval", "callbacks"},
+}
+
+
+def imported(name, tree):
+    """Dotted names that a file of the package imports from the package, such as `mining.easy` or `mining`."""
+    folder = Path(name).parent.parts
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = ["keras_epos", *folder[: len(folder) - node.level + 1]] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            # `from keras_epos import mining` names a module, `from keras_epos.mining import get` may not.
+            names = [f"{module}.{alias.name}" for alias in node.names] if module == "keras_epos" else [module]
+        else:
+            continue
+        yield from (found.removeprefix("keras_epos.") for found in names if found.startswith("keras_epos."))
+
+
+def room(name):
+    return name.removesuffix(".py").split("/")[0]
+
+
+def test_the_files_were_found():
+    assert {"pairs.py", "mining/easy.py", "losses/triplet.py"} <= set(TREES)
+    assert "pairs" in list(imported("losses/triplet.py", TREES["losses/triplet.py"]))
+
+
+def test_relative_imports_are_understood():
+    tree = ast.parse(
+        "from . import easy\nfrom ..pairs import unit\nfrom .. import losses\nimport keras_epos.data.images"
+    )
+    assert set(imported("mining/all.py", tree)) == {"mining", "pairs", "losses", "data.images"}
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_imports_follow_the_arrows(name):
+    for found in imported(name, TREES[name]):
+        target = found.split(".")[0]
+        if room(name) in ALLOWED:
+            assert target in ALLOWED[room(name)], f"{name} imports {found}"
+        # The served model decodes images exactly as training does.
+        if (room(name), found) != ("serving", "data.images"):
+            assert target not in FORBIDDEN.get(room(name), ()), f"{name} imports {found}"
+
+
+@pytest.mark.parametrize("name", [name for name in TREES if name.startswith("losses/")])
+def test_losses_know_no_strategy_by_name(name):
+    """But for the check that turns a strategy away that only makes sense for negatives."""
+    strategies = {"All", "Easy", "Hard", "Random", "SemiHard", "DistanceWeighted"}
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("keras_epos.mining"):
+            assert not strategies & {alias.name for alias in node.names}
+        if isinstance(node, ast.Attribute) and node.attr in strategies:
+            assert (name, node.attr) == ("losses/pair_loss.py", "DistanceWeighted")
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_no_assert_statement(name):
+    lines = [node.lineno for node in ast.walk(TREES[name]) if isinstance(node, ast.Assert)]
+    assert not lines, f"{name} asserts in lines {lines}: raise ValueError instead"
+
+
+def test_no_module_without_a_subject():
+    empty_words = {"utils", "util", "common", "types", "base", "registry", "manager", "helpers", "misc"}
+    words = {part.removesuffix(".py") for name in TREES for part in name.split("/")}
+    assert not words & empty_words
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_tensor_code_imports_tensorflow_inside_functions_only(name):
+    if room(name) not in ("pairs", "mining", "losses", "gradient", "config", "retrieval", "reference"):
+        pytest.skip("not tensor code for every backend")
+    for node in TREES[name].body:
+        names = [alias.name for alias in getattr(node, "names", ())] + [getattr(node, "module", "") or ""]
+        assert not any(found.split(".")[0] in ("tensorflow", "jax", "torch") for found in names)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_the_losses_do_not_import_tensorflow_on_other_backends(backend):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    program = "import sys, keras_epos.losses; sys.exit('tensorflow' in sys.modules)"
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), *(path for path in sys.path if path)]),
+    }
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:] or "tensorflow was imported"
+
+
+def test_the_oracle_imports_numpy_only():
+    found = set()
+    for node in ast.walk(TREES["reference.py"]):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module)
+    assert found == {"functools", "typing", "numpy"}
