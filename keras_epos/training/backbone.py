@@ -30,7 +30,7 @@ def load_backbone(backbone):
             raise
         raise ValueError(
             f"`backbone={backbone!r}` must download its ImageNet weights, which failed: {error}. Offline, pass a "
-            f".keras file, or keras.applications.{backbone}(include_top=False, weights=None) to start from random weights."
+            f".keras file, or keras.applications.{backbone}(include_top=False, weights=None) for random weights."
         ) from error
     features = network(ApplicationPreprocessing(backbone)(inputs))
     return keras.Model(inputs, features, name=backbone.lower())
