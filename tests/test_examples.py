@@ -31,7 +31,7 @@ def run(folder, *arguments, code=0):
 
 @pytest.fixture(scope="module")
 def cars(tmp_path_factory):
-    """Six images of each of six car models, three of them unseen, and a backbone of one layer."""
+    """Six images of each of six car models, three of them unseen, and a backbone of a few layers."""
     scipy_io = pytest.importorskip("scipy.io")
     folder = tmp_path_factory.mktemp("cars")
     (folder / "cars_train").mkdir()
@@ -48,7 +48,11 @@ def cars(tmp_path_factory):
     names = np.array([f"Maker Model {number}" for number in range(1, 197)], dtype=object)[None]
     scipy_io.savemat(folder / "devkit/cars_meta.mat", {"class_names": names})
     inputs = keras.Input((None, None, 3))
-    keras.Model(inputs, keras.layers.Conv2D(4, 3, strides=2)(inputs)).save(folder / "backbone.keras")
+    layers = [keras.layers.Conv2D(4, 3, strides=2), keras.layers.BatchNormalization(), keras.layers.Conv2D(4, 3)]
+    outputs = inputs
+    for layer in layers:
+        outputs = layer(outputs)
+    keras.Model(inputs, outputs).save(folder / "backbone.keras")
     return folder
 
 
@@ -61,7 +65,7 @@ def test_help_and_missing_data():
 
 def test_cars_interrupted_and_resumed_equals_uninterrupted(cars, tmp_path):
     options = ["--data-dir", cars, "--backbone", cars / "backbone.keras", "--batch", "3x3", "--image-size", 16]
-    options += ["--test-size", 24, "--embedding-dim", 4, "--evaluate-every", 1, "--freeze", 0, "--epochs", 8]
+    options += ["--test-size", 24, "--embedding-dim", 4, "--evaluate-every", 1, "--freeze", 0.5, "--epochs", 8]
     output = run(tmp_path, *options, "--out", "whole")
     assert "after" in output
     assert (tmp_path / "saved_models/cars196/1/saved_model.pb").exists()

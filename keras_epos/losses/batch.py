@@ -2,6 +2,7 @@
 
 import keras
 from keras import ops
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 
 def labels_and_embeddings(y_true, y_pred, dtype):
@@ -12,6 +13,9 @@ def labels_and_embeddings(y_true, y_pred, dtype):
     """
     labels, embeddings = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred, dtype=dtype)
     kind = keras.backend.standardize_dtype(labels.dtype)
+    if in_symbolic_scope():
+        # Under a tf.distribute strategy Keras builds the model on the mean of the replicas' labels: floats, no ids.
+        labels, kind = ops.cast(labels, "int64"), "int64"
     if "int" not in kind:
         raise ValueError(
             f"`y_true` must be integer class labels. Received: dtype {kind}. Floats merge large ids; encode "
