@@ -6,7 +6,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 RIGHT, WRONG, QUIET = "#2a9d5c", "#d1495b", "#6c757d"
-ARMS = (QUIET, RIGHT, "#1f6fb2", "#c77d1e")
+OTHERS = (QUIET, "#1f6fb2", "#c77d1e", "#8e5ea2")
 
 
 def print_table(rows):
@@ -36,19 +36,31 @@ def draw_curves(path, curves, ylabel):
         ylabel: What the shares are.
     """
     figure, axes = plt.subplots(figsize=(6.4, 4.0), dpi=150)
-    colours = ARMS if len(curves) > 1 else ARMS[1:]
-    for (name, points), colour in zip(curves.items(), colours, strict=False):
+    others = iter(OTHERS)
+    colours = {name: RIGHT if "easy" in name or len(curves) == 1 else next(others) for name in curves}
+    for name, points in curves.items():
         epochs, shares = zip(*points, strict=True)
-        axes.plot(epochs, [100 * share for share in shares], color=colour, linewidth=2)
-        end = f"{name}\n{100 * shares[-1]:.1f} %"
-        axes.annotate(
-            end, (epochs[-1], 100 * shares[-1]), (8, 0), textcoords="offset points", color=colour, va="center", size=9
-        )
+        axes.plot(epochs, [100 * share for share in shares], color=colours[name], linewidth=2)
+    label_ends(axes, curves, colours)
     axes.set(xlabel="epoch", ylabel=f"{ylabel} (%)")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.25)
     figure.savefig(path, bbox_inches="tight")
     plt.close(figure)
+
+
+def label_ends(axes, curves, colours):
+    """Write each curve's name and last value beside its end, moved apart where they would overlap."""
+    low, high = axes.get_ylim()
+    lowest_free = low
+    for name, points in sorted(curves.items(), key=lambda item: item[1][-1][1]):
+        epoch, share = points[-1]
+        height = max(100 * share, lowest_free)
+        lowest_free = height + (high - low) / 18
+        label = f"{name}  {100 * share:.1f} %"
+        axes.annotate(
+            label, (epoch, height), (8, 0), textcoords="offset points", color=colours[name], va="center", size=9
+        )
 
 
 def draw_neighbours(path, images, labels, queries, neighbours, names):
