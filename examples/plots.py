@@ -42,6 +42,7 @@ def draw_curves(path, curves, ylabel):
         epochs, shares = zip(*points, strict=True)
         axes.plot(epochs, [100 * share for share in shares], color=colours[name], linewidth=2)
     label_ends(axes, curves, colours)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(xlabel="epoch", ylabel=f"{ylabel} (%)")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.25)

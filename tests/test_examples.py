@@ -93,6 +93,8 @@ def interrupted(folder, record, *arguments):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # A test run started in the background ignores Ctrl-C, and so would the process here.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not record.exists() and process.poll() is None:
         time.sleep(0.05)

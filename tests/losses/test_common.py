@@ -28,9 +28,9 @@ from keras_epos.mining import DistanceWeighted, Easy, Random, SemiHard
 RANDOM = np.random.default_rng(7)
 EVERY_LOSS = list(LOSSES)
 # Each shape is compiled anew on JAX; elsewhere, one loss of each formula and metric.
-LOSSES_OF_MANY_SHAPES = ["triplet", "margin", "NT-Xent"]
+LOSSES_OF_MANY_SHAPES = ["triplet", "margin"]
 if not ON_JAX:
-    LOSSES_OF_MANY_SHAPES += ["triplet euclidean", "triplet cosine soft", "contrastive", "multi-similarity"]
+    LOSSES_OF_MANY_SHAPES += ["NT-Xent", "triplet euclidean", "triplet cosine soft", "contrastive", "multi-similarity"]
 
 # Batches that leave nothing to learn, or little to stand on: (labels, embeddings, must the loss be exactly 0).
 DEGENERATE = {
