@@ -33,38 +33,57 @@ K = (1, 2, 4, 8)
 
 
 def parse_arguments(arguments=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=Help)
     data = parser.add_argument_group("data and output")
-    data.add_argument("--data-dir", type=Path, help="folder with cars_train/ and devkit/ of Stanford Cars")
-    data.add_argument("--out", type=Path, help="folder of metrics, pictures, checkpoint (default: runs/<data set>)")
-    data.add_argument("--export", type=Path, help="SavedModel folder (default: saved_models/<data set>)")
-    data.add_argument("--resume", action="store_true", help="continue the run in --out after its last epoch")
-    model = parser.add_argument_group("model")
-    model.add_argument("--backbone", default="EfficientNetV2B0", help="keras.applications name or .keras file")
-    model.add_argument("--embedding-dim", type=int, default=512, help="dimensions (default: %(default)s)")
-    model.add_argument("--freeze", type=float, default=0.3, help="share of the backbone's layers, from the input, kept")
-    model.add_argument("--mixed-precision", choices=("float16", "bfloat16"), help="compute the network in half floats")
-    loss = parser.add_argument_group("loss")
-    loss.add_argument("--loss", choices=sorted(keras_epos.losses.LOSSES), default="nt_xent")
-    loss.add_argument("--positives", choices=("easy", "all", "hard", "random"), default="easy")
-    loss.add_argument("--easy-k", type=int, default=1, help="nearest positives an anchor is pulled to")
-    loss.add_argument("--negatives", choices=("all", "hard", "semi_hard", "distance_weighted", "random"))
-    loss.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="further arguments of the loss")
+    data.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="folder with cars_train/ and devkit/ of Stanford Cars"
+    )
+    data.add_argument(
+        "--out", type=Path, metavar="DIR", help="metrics, pictures, checkpoint; runs/<data set> if not given"
+    )
+    data.add_argument("--export", type=Path, metavar="DIR", help="SavedModel; saved_models/<data set> if not given")
+    data.add_argument("--resume", action="store_true", help="go on with the run in --out after its last epoch")
     train = parser.add_argument_group("training")
-    train.add_argument("--epochs", type=int, help="passes over the training images (default: 40; sample: 20)")
-    train.add_argument("--batch", default=None, metavar="PxK", help="classes x samples of each (default: 10x8)")
-    train.add_argument("--image-size", type=int, default=128, help="pixels in training (default: %(default)s)")
-    train.add_argument("--test-size", type=int, default=192, help="pixels in evaluation and export")
-    train.add_argument("--learning-rate", type=float, default=4e-4, help="of the backbone (default: %(default)s)")
-    train.add_argument("--head-learning-rate", type=float, default=1e-3, help="of the rest (default: %(default)s)")
-    train.add_argument("--weight-decay", type=float, default=1e-2, help="of AdamW (default: %(default)s)")
-    train.add_argument("--smallest-crop", type=float, default=0.5, help="area of random crops, share of the image")
-    train.add_argument("--evaluate-every", type=int, default=5, metavar="EPOCHS")
-    train.add_argument("--label-noise", type=float, help="share of wrong training labels (default: 0; sample: 0.1)")
-    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--epochs", type=int, metavar="N", help="passes over the training images; 40, sample 20")
+    train.add_argument("--batch", metavar="PxK", help="classes x samples of each in a batch; 10x8, sample 4x32")
+    train.add_argument("--label-noise", type=float, metavar="SHARE", help="wrong training labels; 0, sample 0.1")
+    train.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random")
+    model = parser.add_argument_group("model, on Cars196")
+    model.add_argument(
+        "--backbone", default="EfficientNetV2B0", metavar="NAME", help=".keras file or keras.applications"
+    )
+    model.add_argument("--embedding-dim", type=int, default=512, metavar="N", help="dimensions of the embeddings")
+    model.add_argument("--freeze", type=float, default=0.3, metavar="SHARE", help="first layers of the backbone kept")
+    model.add_argument("--mixed-precision", choices=("float16", "bfloat16"), help="compute the network in half floats")
+    loss = parser.add_argument_group("loss, on Cars196")
+    names = sorted(keras_epos.losses.LOSSES)
+    loss.add_argument("--loss", choices=names, default="nt_xent", metavar="NAME", help=", ".join(names))
+    loss.add_argument("--positives", choices=("easy", "all", "hard", "random"), default="easy", help="what pulls")
+    loss.add_argument("--easy-k", type=int, default=1, metavar="N", help="nearest positives an anchor is pulled to")
+    strategies = ("all", "hard", "semi_hard", "distance_weighted", "random")
+    loss.add_argument(
+        "--negatives", choices=strategies, metavar="NAME", help=f"{', '.join(strategies)}; as the loss has it"
+    )
+    loss.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="other arguments of the loss")
+    tuning = parser.add_argument_group("images and optimizer, on Cars196")
+    tuning.add_argument("--image-size", type=int, default=128, metavar="PIXELS", help="in training")
+    tuning.add_argument("--test-size", type=int, default=192, metavar="PIXELS", help="in evaluation and export")
+    tuning.add_argument(
+        "--smallest-crop", type=float, default=0.5, metavar="SHARE", help="of the image, in random crops"
+    )
+    tuning.add_argument("--learning-rate", type=float, default=4e-4, metavar="RATE", help="of the backbone, by AdamW")
+    tuning.add_argument("--head-learning-rate", type=float, default=1e-3, metavar="RATE", help="of the dense layer")
+    tuning.add_argument("--weight-decay", type=float, default=1e-2, metavar="RATE", help="of AdamW")
+    tuning.add_argument("--evaluate-every", type=int, default=5, metavar="EPOCHS", help="for the curve only")
     return parser.parse_args(arguments)
+
+
+class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Text as written, and the default behind every option that has one."""
+
+    def _get_help_string(self, action):
+        is_worth_telling = isinstance(action.default, (int, float, str)) and action.default is not False
+        return super()._get_help_string(action) if is_worth_telling else action.help
 
 
 def main():
@@ -73,6 +92,7 @@ def main():
     keras.utils.set_random_seed(args.seed)
     try:
         if args.data_dir is None:
+            refuse_what_the_sample_ignores(args)
             print("Cars196 is not at hand: running on the 4,000 images of clothes that come with the package.")
             print("To get Cars196, see README.md#cars196, then pass --data-dir FOLDER.\n")
             run_sample(args)
@@ -168,6 +188,17 @@ def run_sample(args):
     finish(model, folder, args.export or Path("saved_models/fashion_sample"))
 
 
+def refuse_what_the_sample_ignores(args):
+    used = {"data_dir", "out", "export", "resume", "epochs", "batch", "label_noise", "seed"}
+    defaults = vars(parse_arguments([]))
+    ignored = [f"--{key.replace('_', '-')}" for key, value in vars(args).items() if value != defaults[key]]
+    ignored = [option for option in ignored if option[2:].replace("-", "_") not in used]
+    if ignored:
+        raise ValueError(
+            f"`--data-dir` must be given with {', '.join(ignored)}, which the embedded sample does not use."
+        )
+
+
 def settings(args):
     unimportant = {"data_dir", "out", "export", "resume", "evaluate_every"}
     return {key: value if value is None else str(value) for key, value in vars(args).items() if key not in unimportant}
@@ -224,8 +255,14 @@ def crop_flip_resize(size, smallest_crop):
 
 def freeze(backbone, share):
     """Keep the first layers of an ImageNet backbone: edges and textures need no training, and it is quicker."""
-    for layer in backbone.layers[: round(share * len(backbone.layers))]:
+    layers = innermost(backbone)
+    for layer in layers[: round(share * len(layers))]:
         layer.trainable = False
+
+
+def innermost(layer):
+    inside = getattr(layer, "layers", None)
+    return [leaf for part in inside for leaf in innermost(part)] if inside else [layer]
 
 
 def adamw(learning_rate, weight_decay, steps):

@@ -61,6 +61,7 @@ def test_help_and_missing_data():
     message = run(SCRIPT.parent, "--data-dir", "no-such-folder", code=1)
     assert "Traceback" not in message
     assert "no-such-folder" in message
+    assert "--loss" in run(SCRIPT.parent, "--loss", "triplet", code=1)
 
 
 def test_cars_interrupted_and_resumed_equals_uninterrupted(cars, tmp_path):
