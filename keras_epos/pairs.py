@@ -7,6 +7,8 @@ references, or no part of them at all (`offset=None`).
 import keras
 from keras import ops
 
+from keras_epos.same_class import equal
+
 # Below every similarity that can occur, yet finite, so that no NaN arises from it in any later arithmetic.
 LOWEST = -1e30
 # Squared distances are clamped here before the root, whose gradient has no limit at 0.
@@ -26,42 +28,55 @@ def unit(vectors):
     return scaled * ops.where(is_zero, ops.zeros_like(inverse), inverse)
 
 
-def all_cosines(rows):
-    """Cosine similarities of unit rows `(B, D)`, each with each: `(B, B)`."""
+def products(rows, references):
+    """Inner product of each row `(A, D)` with each reference `(R, D)`: `(A, R)`, cosines if both are unit."""
     # `ops.matmul` would turn float64 into float32 on PyTorch.
-    return rows @ ops.transpose(rows)
+    return rows @ ops.transpose(references)
 
 
-def masks(labels, reference_labels, offset=0, ignore_label=None):
+def masks(labels, reference_labels, offset=0, ignore_label=None, same_class=equal):
     """Which references are positives and which are negatives of each anchor.
 
     Args:
-        labels: Integers `(A,)`.
-        reference_labels: Integers `(R,)`.
+        labels: Integers `(A,)`, or rows `(A, L)` if `same_class` takes them.
+        reference_labels: Integers `(R,)`, or rows `(R, L)`.
         offset: Row of the references that holds the first anchor, so that an anchor is never its own
             positive; `None` when the references do not contain the anchors.
-        ignore_label: Label that is neither anchor, positive nor negative, or `None`.
+        ignore_label: Label that is neither anchor, positive nor negative, or `None`; a row with it anywhere is left
+            out.
+        same_class: `(labels, reference_labels) -> booleans (A, R)`, see `keras_epos.same_class`.
 
     Returns:
         `(positives, negatives)`: two boolean tensors `(A, R)`, never both true.
     """
-    same = labels[:, None] == reference_labels[None, :]
+    same = ops.cast(same_class(labels, reference_labels), "bool")
     positives, negatives = same, ops.logical_not(same)
     if offset is not None:
         rows = ops.arange(ops.shape(labels)[0])[:, None] + offset
         itself = rows == ops.arange(ops.shape(reference_labels)[0])[None, :]
-        positives = ops.logical_and(positives, ops.logical_not(itself))
+        positives, negatives = (ops.logical_and(side, ops.logical_not(itself)) for side in (positives, negatives))
     if ignore_label is not None:
-        known = ops.logical_and((labels != ignore_label)[:, None], (reference_labels != ignore_label)[None, :])
+        known = ops.logical_and(
+            is_known(labels, ignore_label)[:, None], is_known(reference_labels, ignore_label)[None, :]
+        )
         positives, negatives = ops.logical_and(positives, known), ops.logical_and(negatives, known)
     return positives, negatives
 
 
-def to_similarity(cosine, metric):
-    """Cosine similarities of unit rows in the scale of `metric`; a distance is negated, so more is nearer."""
+def is_known(labels, ignore_label):
+    """Booleans `(A,)`: whether a label is not the one to ignore."""
+    differs = labels != ignore_label
+    return differs if len(differs.shape) == 1 else ops.all(differs, axis=-1)
+
+
+def to_similarity(products, metric):
+    """Inner products of unit rows in the scale of `metric`; a distance is negated, so more is nearer.
+
+    With `"cosine"` they stay as they are, so rows of any length may be compared by their inner product.
+    """
     if metric == "cosine":
-        return cosine
-    return from_squared_distance(2.0 - 2.0 * cosine, metric)
+        return products
+    return from_squared_distance(2.0 - 2.0 * products, metric)
 
 
 def from_squared_distance(squared_distance, metric):

@@ -1,6 +1,7 @@
 """The losses, one a file."""
 
 from keras_epos.losses.contrastive import ContrastiveLoss
+from keras_epos.losses.embedding_loss import EmbeddingLoss
 from keras_epos.losses.margin import MarginLoss
 from keras_epos.losses.multi_similarity import MultiSimilarityLoss
 from keras_epos.losses.nt_xent import NTXentLoss
@@ -16,7 +17,7 @@ LOSSES = {
     "triplet": TripletLoss,
 }
 
-__all__ = ["LOSSES", "PairLoss", "get", *(loss.__name__ for loss in LOSSES.values())]
+__all__ = ["LOSSES", "EmbeddingLoss", "PairLoss", "get", *(loss.__name__ for loss in LOSSES.values())]
 
 
 def get(loss, **settings):

@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from keras_epos.losses.pair_loss import PairLoss, Terms
+from keras_epos.losses.pair_loss import PairLoss
+from keras_epos.losses.terms import Terms
 from keras_epos.pairs import count, masked_sum
 
 
@@ -43,7 +44,7 @@ class ContrastiveLoss(PairLoss):
         self.positive_margin = positive_margin
         self.negative_margin = negative_margin
 
-    def formula(self, positives, negatives, anchor_labels):
+    def formula(self, positives, negatives, batch):
         return hinges(
             (self.positive_margin - positives.similarity, positives.mask),
             (negatives.similarity - self.negative_margin, negatives.mask),

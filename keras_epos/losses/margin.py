@@ -58,17 +58,20 @@ class MarginLoss(PairLoss):
         self.boundary = boundary
         self.learn_boundary = learn_boundary
         self.num_classes = num_classes
-        if learn_boundary is not None:
-            self._layer = keras.layers.Layer(name=f"{self.name}_weights", dtype=self.dtype)
-            self._layer.add_weight(
-                shape=(num_classes or 1,),
-                initializer=keras.initializers.Constant(boundary),
-                name="boundary",
-            )
-            self._layer.built = True
 
-    def formula(self, positives, negatives, anchor_labels):
-        boundary = self._boundary(anchor_labels)
+    @property
+    def needs_adoption(self):
+        return self.learn_boundary is not None
+
+    def build(self, embedding_dim):
+        self._layer.add_weight(
+            shape=(self.num_classes or 1,),
+            initializer=keras.initializers.Constant(self.boundary),
+            name="boundary",
+        )
+
+    def formula(self, positives, negatives, batch):
+        boundary = self._boundary(batch.labels)
         return hinges(
             (self.margin - positives.similarity - boundary, positives.mask),
             (self.margin + negatives.similarity + boundary, negatives.mask),

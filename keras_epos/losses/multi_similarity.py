@@ -4,7 +4,8 @@ import keras
 from keras import ops
 
 from keras_epos import mining
-from keras_epos.losses.pair_loss import PairLoss, Terms
+from keras_epos.losses.pair_loss import PairLoss
+from keras_epos.losses.terms import Terms
 from keras_epos.pairs import count, masked_logsumexp, masked_max, masked_min
 
 ORDERS = ("before_mining", "instead_of_mining", "after_mining")
@@ -66,9 +67,9 @@ class MultiSimilarityLoss(PairLoss):
             return super().select(cosine, positive_mask, negative_mask, dim)
         below = (masked_max(cosine, negative_mask) + self.epsilon)[:, None]
         if self.positives_chosen == "after_mining":
-            positive = self.positives.select(cosine, ops.logical_and(positive_mask, cosine < below))
+            positive = self.positives.select(cosine, ops.logical_and(positive_mask, cosine < below), "positives")
         else:
-            positive = self.positives.select(cosine, positive_mask)
+            positive = self.positives.select(cosine, positive_mask, "positives")
         reference = mining.Selection(None, positive_mask)
         if self.positives_chosen == "before_mining":
             reference = positive
@@ -77,7 +78,7 @@ class MultiSimilarityLoss(PairLoss):
         negative_mask = ops.logical_and(negative_mask, cosine > above)
         return positive, self.select_negatives(cosine, positive, negative_mask, dim)
 
-    def formula(self, positives, negatives, anchor_labels):
+    def formula(self, positives, negatives, batch):
         pull = masked_logsumexp(-self.alpha * (positives.similarity - self.base), positives.mask)
         push = masked_logsumexp(self.beta * (negatives.similarity - self.base), negatives.mask)
         total = ops.softplus(pull) / self.alpha + ops.softplus(push) / self.beta

@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from keras_epos.losses.pair_loss import PairLoss, Terms
+from keras_epos.losses.pair_loss import PairLoss
+from keras_epos.losses.terms import Terms
 from keras_epos.pairs import count, masked_logsumexp, masked_sum
 
 
@@ -34,7 +35,7 @@ class NTXentLoss(PairLoss):
             raise ValueError(f"`temperature` must be positive. Received: temperature={temperature}")
         self.temperature = temperature
 
-    def formula(self, positives, negatives, anchor_labels):
+    def formula(self, positives, negatives, batch):
         if negatives.paired:
             push, mask = negatives.similarity / self.temperature, ops.logical_and(positives.mask, negatives.mask)
         else:

@@ -2,15 +2,14 @@
 
 from typing import NamedTuple
 
-import keras
 from keras import ops
 
 from keras_epos import mining
-from keras_epos.config import constructor_arguments
+from keras_epos import same_class as same_classes
 from keras_epos.gradient import gradient
 from keras_epos.losses.batch import labels_and_embeddings
-from keras_epos.losses.reduction import per_anchor, reduced
-from keras_epos.pairs import LOWEST, all_cosines, masked_mean, masks, row_similarity, to_similarity, unit
+from keras_epos.losses.embedding_loss import EmbeddingLoss
+from keras_epos.pairs import LOWEST, masked_mean, masks, products, row_similarity, to_similarity, unit
 
 METRICS = ("cosine", "euclidean", "squared_euclidean")
 
@@ -21,29 +20,49 @@ class Side(NamedTuple):
     Attributes:
         similarity: `(A, K)` floats in the metric of the loss; distances are negated, so more is nearer.
         mask: `(A, K)` booleans; the other entries mean nothing.
+        indices: `(A, K)` integers, the reference in each column; `None` when column `j` is reference `j`.
         paired: Whether column `j` was chosen for the positive in column `j`.
     """
 
     similarity: object
     mask: object
+    indices: object = None
     paired: bool = False
 
+    def of(self, per_reference):
+        """Entries of an `(A, R)` matrix, or of one value for each reference `(R,)`, at the chosen: `(A, K)`."""
+        if len(per_reference.shape) == 1:
+            return per_reference[None, :] if self.indices is None else ops.take(per_reference, self.indices, axis=0)
+        return mining.Selection(self.indices, self.mask).of(per_reference)
 
-class Terms(NamedTuple):
-    """What a formula returns for every anchor, each of shape `(A,)`.
+
+class Batch(NamedTuple):
+    """What a formula may ask for besides the two sides.
 
     Attributes:
-        total: Sum of the anchor's terms.
-        valid: How many terms it has; `None` means one for every anchor that has a positive and a negative.
-        active: How many of them are not at rest, that is, have a gradient.
+        labels: `(A,)` integers, or rows `(A, L)`.
+        products: `(A, R)` inner products of the anchors with all references, cosines unless the loss takes raw
+            embeddings. The anchors are the first `A` references; others come from a memory.
     """
 
-    total: object
-    valid: object
-    active: object
+    labels: object
+    products: object
 
 
-class PairLoss(keras.losses.Loss):
+class MemoryColumns(NamedTuple):
+    """References beyond the batch, `M` of them, without gradient.
+
+    Attributes:
+        embeddings: `(M, D)`.
+        positives, negatives: Booleans `(A, M)`.
+    """
+
+    embeddings: object
+    positives: object
+    negatives: object
+
+
+class PairLoss(EmbeddingLoss):
     """Base of the losses over pairs of a batch. Subclasses define `formula`; everything else is here.
 
     Anchors are the rows of the batch; references are the same rows. Embeddings are divided by their norm and
@@ -55,16 +74,16 @@ class PairLoss(keras.losses.Loss):
         positives: Which positives count: `"all"`, `"easy"`, `"hard"`, `"random"`, or a strategy object.
         negatives: Which negatives count: `"all"`, `"hard"`, `"semi_hard"`, `"distance_weighted"`, `"random"`,
             `"easy"`, or a strategy object.
+        same_class: What makes two samples positives of each other: `"equal"` labels, `"share_a_label"` for rows of
+            zeros and ones, or a function, see `keras_epos.same_class`.
         average_over: `"valid"`: the mean is over all terms of the anchors that have positives and negatives;
             `"active"`: only over the terms with a gradient, so the step does not fade as terms come to rest.
         ignore_label: Label of samples that are neither anchor nor reference, or `None`.
-        reduction: As in Keras; `None` returns one value per anchor, shape `(B,)`, whose mean over the counted
-            anchors is the loss.
-        name: Name in the logs.
-        dtype: `"float32"` or `"float64"`, of the computation inside.
+        reduction, name, dtype: See `EmbeddingLoss`.
 
     Call arguments:
-        y_true: Integer labels of shape `(B,)` or `(B, 1)`, any integer dtype.
+        y_true: Integer labels of shape `(B,)` or `(B, 1)`, any integer dtype; rows `(B, L)` if `same_class` takes
+            them.
         y_pred: Embeddings of shape `(B, D)`, any float dtype.
         sample_weight: Weights of the anchors, shape `(B,)` or `(B, 1)`, or `None`.
 
@@ -73,45 +92,26 @@ class PairLoss(keras.losses.Loss):
     """
 
     metric = "cosine"
+    # Whether rows are divided by their norm. Mining compares by cosine either way.
+    normalize = True
     # Whether the formula has a term for each positive, so that each positive can have its own negative.
     has_triplets = False
 
-    def __init__(
-        self,
-        positives="all",
-        negatives="all",
-        average_over="valid",
-        ignore_label=None,
-        reduction="sum_over_batch_size",
-        name=None,
-        dtype="float32",
-    ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        if self.dtype not in ("float32", "float64"):
-            raise ValueError(
-                f'`dtype` must be "float32" or "float64". Received: dtype={dtype!r}. Models of any policy may use '
-                "the loss: embeddings are converted on entry."
-            )
-        if average_over not in ("valid", "active"):
-            raise ValueError(f'`average_over` must be "valid" or "active". Received: average_over={average_over!r}')
+    def __init__(self, positives="all", negatives="all", average_over="valid", same_class="equal", **shared):
+        super().__init__(average_over=average_over, **shared)
         self.positives = mining.get(positives, "positives")
         self.negatives = mining.get(negatives, "negatives")
         self._refuse_senseless_strategies()
-        self.average_over = average_over
-        self.ignore_label = ignore_label
-        self.statistics = None
-        # Layer that holds the loss's own weights, and whether a model or a user has taken charge of them.
-        self._layer, self._is_adopted = None, False
+        self._same_class = same_classes.get(same_class)
+        self.same_class = same_class if isinstance(same_class, str) else self._same_class
 
-    def adopt(self):
-        """Take charge of the loss's state: what a model must track, train and save.
+    @property
+    def takes_label_rows(self):
+        return self.same_class != "equal"
 
-        Returns:
-            List of layers and seed generators, empty for most losses.
-        """
-        self._is_adopted = True
+    def adopt(self, embedding_dim=None):
         generators = [getattr(side, "generator", None) for side in (self.positives, self.negatives)]
-        return [state for state in (self._layer, *generators) if state is not None]
+        return super().adopt(embedding_dim) + [generator for generator in generators if generator is not None]
 
     def _refuse_senseless_strategies(self):
         if self.positives.relative or isinstance(self.positives, mining.DistanceWeighted):
@@ -125,76 +125,87 @@ class PairLoss(keras.losses.Loss):
                 f'such as positives="easy". Received: positives={self.positives}'
             )
 
-    def formula(self, positives, negatives, anchor_labels):
+    def formula(self, positives, negatives, batch):
         """The loss on what was selected.
 
         Args:
             positives, negatives: A `Side` each.
-            anchor_labels: Integers `(A,)`.
+            batch: `Batch`.
 
         Returns:
             `Terms`.
         """
         raise NotImplementedError(f"{type(self).__name__} must define formula().")
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
-        if self._layer is not None and not self._is_adopted:
-            raise ValueError(
-                f"`{self.name}` has weights of its own, which a plain keras.Model would never train. Compile it into "
-                "a keras_epos.EmbeddingModel, or call `loss.adopt()` and train the variables of what it returns."
-            )
-        with keras.name_scope(self.name):
-            terms = self.terms(*labels_and_embeddings(y_true, y_pred, self.dtype))
-            return reduced(*per_anchor(terms, self.average_over), sample_weight, self.reduction)
+    def prepared(self, embeddings):
+        """The rows that are compared, `(B, D)`."""
+        return unit(embeddings) if self.normalize else embeddings
 
-    def call(self, y_true, y_pred):
-        """One value per anchor, shape `(B,)`, whose mean over the counted anchors is the loss."""
-        terms = self.terms(*labels_and_embeddings(y_true, y_pred, self.dtype))
-        return per_anchor(terms, self.average_over)[0]
+    def terms(self, labels, embeddings, memory=None):
+        """`Terms` of every anchor, from labels `(B,)` and float embeddings `(B, D)`.
 
-    def terms(self, labels, embeddings):
-        """`Terms` of every anchor, from labels `(B,)` and float embeddings `(B, D)`."""
-        embeddings = unit(embeddings)
-        cosine = all_cosines(embeddings)
+        Args:
+            labels: Integers `(B,)`, or rows `(B, L)`.
+            embeddings: Floats `(B, D)`.
+            memory: `MemoryColumns`, further references, or `None`.
+        """
+        rows = references = self.prepared(embeddings)
+        if memory is not None:
+            references = ops.concatenate([rows, self.prepared(memory.embeddings)], axis=0)
+        all_products = products(rows, references)
 
         def similarity(indices=None):
             if indices is None:
-                return to_similarity(cosine, self.metric)
+                return self.similarity(all_products, rows, references)
             # Only the selected rows are differentiated, not the B x B product: O(B D) on the way back.
-            return row_similarity(embeddings, ops.take(embeddings, indices, axis=0), self.metric)
+            return self.row_similarity(rows, ops.take(references, indices, axis=0))
 
-        return self._terms_of(labels, cosine, similarity, embeddings.shape[-1])
+        cosine = all_products if self.normalize else products(unit(rows), unit(references))
+        return self._terms_of(labels, ops.stop_gradient(cosine), all_products, similarity, rows.shape[-1], memory)
 
-    def _terms_of(self, labels, cosine, similarity, dim):
-        positive_mask, negative_mask = masks(labels, labels, ignore_label=self.ignore_label)
+    def similarity(self, products, rows, references):
+        """`(A, R)` in the metric of the loss, from the inner products of `rows` and `references`."""
+        return to_similarity(products, self.metric)
+
+    def row_similarity(self, rows, chosen):
+        """Similarity of each row `(A, D)` to its own chosen references `(A, K, D)`: `(A, K)`."""
+        return row_similarity(rows, chosen, self.metric)
+
+    def _terms_of(self, labels, cosine, all_products, similarity, dim, memory=None):
+        positive_mask, negative_mask = masks(
+            labels, labels, ignore_label=self.ignore_label, same_class=self._same_class
+        )
+        if memory is not None:
+            positive_mask = ops.concatenate([positive_mask, memory.positives], axis=-1)
+            negative_mask = ops.concatenate([negative_mask, memory.negatives], axis=-1)
         valid = ops.logical_and(
             ops.any(positive_mask, axis=-1, keepdims=True), ops.any(negative_mask, axis=-1, keepdims=True)
         )
         positive_mask = ops.logical_and(positive_mask, valid)
         negative_mask = ops.logical_and(negative_mask, valid)
-        positive, negative = self.select(ops.stop_gradient(cosine), positive_mask, negative_mask, dim)
+        positive, negative = self.select(cosine, positive_mask, negative_mask, dim)
         sides = []
         for selection, paired in ((positive, False), (negative, self.negatives.relative)):
             dense = paired and positive.indices is None
             chosen = selection.of(similarity()) if dense else similarity(selection.indices)
-            sides.append(Side(chosen, selection.valid, paired))
-        terms = self.formula(*sides, labels)
+            sides.append(Side(chosen, selection.valid, selection.indices, paired))
+        terms = self.formula(*sides, Batch(labels, all_products))
         if terms.valid is None:
             terms = terms._replace(valid=ops.cast(valid[:, 0], self.dtype))
-        self.statistics = self._observed(ops.stop_gradient(cosine), positive, negative, valid, terms)
+        self.statistics = self._observed(cosine, positive, negative, valid, terms)
         return terms
 
     def select(self, cosine, positive_mask, negative_mask, dim):
         """`Selection` of the positives and of the negatives, on similarities without gradient."""
-        positive = self.positives.select(cosine, positive_mask)
+        positive = self.positives.select(cosine, positive_mask, "positives")
         return positive, self.select_negatives(cosine, positive, negative_mask, dim)
 
     def select_negatives(self, cosine, positive, negative_mask, dim):
         """`Selection` of the negatives, given that of the positives."""
         if not self.negatives.relative:
-            return self.negatives.select(-cosine, negative_mask, dim=dim)
+            return self.negatives.select(-cosine, negative_mask, "negatives", dim=dim)
         threshold = ops.where(positive.valid, -positive.of(cosine), LOWEST)
-        chosen = self.negatives.select(-cosine, negative_mask, threshold=threshold)
+        chosen = self.negatives.select(-cosine, negative_mask, "negatives", threshold=threshold)
         return mining.Selection(chosen.indices, ops.logical_and(chosen.valid, positive.valid))
 
     def _observed(self, cosine, positive, negative, valid, terms):
@@ -213,22 +224,23 @@ class PairLoss(keras.losses.Loss):
             embeddings: Floats `(B, D)`.
 
         Returns:
-            `(B, B)`: entry `[a, j]` is the derivative of the summed terms of anchor `a` by its cosine similarity
-            to `j`, negative where the loss pulls, positive where it pushes.
+            `(B, B)`: entry `[a, j]` is the derivative of the summed terms of all anchors by the cosine similarity of
+            `a` to `j` (the inner product, in losses on raw embeddings, at fixed norms): negative where the loss
+            pulls, positive where it pushes.
 
         Reference: Wang et al. 2019, https://arxiv.org/abs/1904.06627.
         """
-        labels, embeddings = labels_and_embeddings(labels, embeddings, self.dtype)
-        embeddings = unit(embeddings)
+        self.refuse_untrained()
+        labels, embeddings = labels_and_embeddings(labels, embeddings, self.dtype, self.takes_label_rows)
+        rows = self.prepared(embeddings)
+        cosine = products(unit(rows), unit(rows))
 
-        def total(cosine):
+        def total(all_products):
+            dense = self.similarity(all_products, rows, rows)
+
             def similarity(indices=None):
-                chosen = cosine if indices is None else ops.take_along_axis(cosine, indices, axis=-1)
-                return to_similarity(chosen, self.metric)
+                return dense if indices is None else ops.take_along_axis(dense, indices, axis=-1)
 
-            return ops.sum(self._terms_of(labels, cosine, similarity, embeddings.shape[-1]).total)
+            return ops.sum(self._terms_of(labels, cosine, all_products, similarity, rows.shape[-1]).total)
 
-        return gradient(total, all_cosines(embeddings))
-
-    def get_config(self):
-        return constructor_arguments(self)
+        return gradient(total, products(rows, rows))

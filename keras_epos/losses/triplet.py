@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from keras_epos.losses.pair_loss import METRICS, PairLoss, Terms
+from keras_epos.losses.pair_loss import METRICS, PairLoss
+from keras_epos.losses.terms import Terms
 from keras_epos.pairs import count, for_each_true, masked_sum
 
 
@@ -50,7 +51,7 @@ class TripletLoss(PairLoss):
         self.margin = margin
         self.metric = metric
 
-    def formula(self, positives, negatives, anchor_labels):
+    def formula(self, positives, negatives, batch):
         if negatives.paired or 1 in (positives.mask.shape[-1], negatives.mask.shape[-1]):
             mask = ops.logical_and(positives.mask, negatives.mask)
             value, slope = self._violation(negatives.similarity - positives.similarity)

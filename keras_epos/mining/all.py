@@ -12,5 +12,5 @@ class All(Strategy):
     def __init__(self):
         pass
 
-    def select(self, ease, mask, threshold=None, dim=None):
+    def select(self, ease, mask, side, threshold=None, dim=None):
         return Selection(None, mask)

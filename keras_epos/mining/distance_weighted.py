@@ -37,7 +37,7 @@ class DistanceWeighted(Strategy):
         self.seed = seed
         self.generator = keras.random.SeedGenerator(seed)
 
-    def select(self, ease, mask, threshold=None, dim=None):
+    def select(self, ease, mask, side, threshold=None, dim=None):
         weights, mask = self.weights(-ease, mask, dim)
         return draw(weights, mask, self.generator)
 

@@ -15,26 +15,33 @@ class Easy(Strategy):
     Args:
         k: How many per anchor, at least 1.
         copies_above: Cosine similarity, in (0, 1]. Positives above it are taken for copies of the anchor's own
-            image and chosen only when no other positive is left. 1 turns the guard off; negatives have none.
+            image. 1 turns the guard off; negatives have none.
+        copies: What becomes of such copies: `"last"` (chosen only when no other positive is left) or `"drop"`
+            (never chosen, as in the released code of Xuan et al.).
 
     Reference: Levi et al. 2020, https://arxiv.org/abs/2006.05162; the copies: Xuan et al. 2020,
     https://arxiv.org/abs/1904.04370.
     """
 
-    def __init__(self, k=1, copies_above=0.9999):
+    def __init__(self, k=1, copies_above=0.9999, copies="last"):
         self.k = positive_integer("k", k)
         if not 0 < copies_above <= 1:
             raise ValueError(
                 f"`copies_above` must be a cosine similarity in (0, 1]. Received: copies_above={copies_above}"
             )
+        if copies not in ("last", "drop"):
+            raise ValueError(f'`copies` must be "last" or "drop". Received: copies={copies!r}')
         self.copies_above = copies_above
+        self.copies = copies
 
     @property
     def count(self):
         return self.k
 
-    def select(self, ease, mask, threshold=None, dim=None):
-        # Negatives come with a `dim`; one at the opposite pole is no copy.
-        if self.copies_above < 1 and dim is None:
+    def select(self, ease, mask, side, threshold=None, dim=None):
+        # A negative at the opposite pole is no copy.
+        if self.copies_above < 1 and side == "positives":
+            if self.copies == "drop":
+                mask = ops.logical_and(mask, ease <= self.copies_above)
             ease = ops.where(ease > self.copies_above, ease - 4.0, ease)
         return first(ease, mask, self.k)

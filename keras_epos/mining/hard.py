@@ -20,5 +20,5 @@ class Hard(Strategy):
     def count(self):
         return self.k
 
-    def select(self, ease, mask, threshold=None, dim=None):
+    def select(self, ease, mask, side, threshold=None, dim=None):
         return first(-ease, mask, self.k)

@@ -19,5 +19,5 @@ class Random(Strategy):
         self.seed = seed
         self.generator = keras.random.SeedGenerator(seed)
 
-    def select(self, ease, mask, threshold=None, dim=None):
+    def select(self, ease, mask, side, threshold=None, dim=None):
         return draw(ops.cast(mask, ease.dtype), mask, self.generator)

@@ -24,7 +24,7 @@ class SemiHard(Strategy):
             raise ValueError(f'`fallback` must be "easiest", "hardest" or "skip". Received: fallback={fallback!r}')
         self.fallback = fallback
 
-    def select(self, ease, mask, threshold=None, dim=None):
+    def select(self, ease, mask, side, threshold=None, dim=None):
         if threshold.shape[-1] == 1:
             return self._one(ease, mask, threshold)
         return self._one_for_each(ease, mask, threshold)

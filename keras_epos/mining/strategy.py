@@ -33,16 +33,17 @@ class Strategy:
     # Whether the choice depends on the positive that was selected, one choice for each of them.
     relative = False
 
-    def select(self, ease, mask, threshold=None, dim=None):
+    def select(self, ease, mask, side, threshold=None, dim=None):
         """Choose references under `mask`.
 
         Args:
             ease: `(A, R)` floats without gradient; more is easier.
             mask: `(A, R)` booleans, the candidates.
+            side: `"positives"` or `"negatives"`, what is chosen.
             threshold: `(A, K)` floats on the scale of `ease`, for strategies that are `relative`: the ease that a
                 choice must exceed, `LOWEST` where there is no positive.
-            dim: Number of dimensions of the embeddings, for strategies that weigh by distance; given with
-                negatives only.
+            dim: Number of dimensions of the embeddings, for strategies that weigh by distance; given with negatives
+                that are not relative.
 
         Returns:
             `Selection`.

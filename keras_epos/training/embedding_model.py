@@ -5,10 +5,8 @@ import re
 import keras
 
 from keras_epos import losses
-from keras_epos.losses import PairLoss
+from keras_epos.losses import EmbeddingLoss
 from keras_epos.training.backbone import load_backbone, pooling_for, set_dtype_policy
-
-STATISTICS = ("active_anchors", "positive_similarity", "negative_similarity")
 
 
 @keras.saving.register_keras_serializable(package="keras_epos")
@@ -27,6 +25,8 @@ class EmbeddingModel(keras.Model):
         embedding_dim: Number of dimensions of the embeddings.
         freeze_batch_norm: Whether the backbone's BatchNormalization layers stay as they are: statistics, scale and
             shift. Advisable when fine-tuning with small batches.
+        normalize: Whether embeddings are divided by their norm. Turn it off only for losses on raw embeddings, such
+            as `NPairsLoss(normalize=False)`.
         dtype: Dtype policy, such as `"mixed_bfloat16"`; it is set on the backbone's layers too. Embeddings are
             float32 under every policy.
         name: Name of the model.
@@ -35,17 +35,18 @@ class EmbeddingModel(keras.Model):
         inputs: What the backbone takes, usually images `(B, H, W, C)`.
 
     Returns:
-        Embeddings, float32, `(B, embedding_dim)`, of norm 1.
+        Embeddings, float32, `(B, embedding_dim)`, of norm 1 unless `normalize=False`.
 
     Raises:
         ValueError: If the backbone is none of the above, or does not return one tensor of rank 2, 3 or 4.
     """
 
-    def __init__(self, backbone, embedding_dim=128, freeze_batch_norm=False, dtype=None, name=None):
+    def __init__(self, backbone, embedding_dim=128, freeze_batch_norm=False, normalize=True, dtype=None, name=None):
         super().__init__(name=name, dtype=dtype)
         self.backbone = load_backbone(backbone)
         self.embedding_dim = embedding_dim
         self.freeze_batch_norm = freeze_batch_norm
+        self.normalize = normalize
         set_dtype_policy(self.backbone, self.dtype_policy)
         if freeze_batch_norm:
             for layer in self.backbone._flatten_layers():
@@ -53,9 +54,10 @@ class EmbeddingModel(keras.Model):
                     layer.trainable = False
         self.pooling = None
         self.embedding = keras.layers.Dense(embedding_dim, dtype=self.dtype_policy, name="embedding")
-        self.unit_norm = keras.layers.UnitNormalization(dtype="float32", name="unit_norm")
-        self._watched = {name: keras.metrics.Mean(name) for name in STATISTICS}
-        self._loss_state = []
+        to_float32 = keras.layers.UnitNormalization if normalize else keras.layers.Identity
+        self.unit_norm = to_float32(dtype="float32", name="unit_norm")
+        self._watched = {}
+        self._embedding_losses, self._loss_state = [], []
         if self.backbone.built and getattr(self.backbone, "input_shape", None) is not None:
             self.build(self.backbone.input_shape)
 
@@ -101,12 +103,14 @@ class EmbeddingModel(keras.Model):
         super().compile(optimizer=optimizer, loss=loss, **arguments)
 
     def _adopt(self, loss):
-        self._pair_losses = [part for part in keras.tree.flatten(loss) if isinstance(part, PairLoss)]
+        self._embedding_losses = [part for part in keras.tree.flatten(loss) if isinstance(part, EmbeddingLoss)]
         # Keras locks what a built model tracks; without this the loss's weights would never be trained.
         was_locked, self._tracker.locked = self._tracker.locked, False
-        for state in self._loss_state:
+        for state in (*self._loss_state, *self._watched.values()):
             self._tracker.untrack(state)
-        self._loss_state = [state for part in self._pair_losses for state in part.adopt()]
+        self._loss_state = [state for part in self._embedding_losses for state in part.adopt(self.embedding_dim)]
+        names = dict.fromkeys(name for part in self._embedding_losses for name in part.statistic_names)
+        self._watched = {name: keras.metrics.Mean(name) for name in names}
         self._tracker.locked = was_locked
 
     def _two_optimizers(self, optimizer, backbone_optimizer):
@@ -120,25 +124,21 @@ class EmbeddingModel(keras.Model):
         )
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        for part in self._embedding_losses:
+            part.training = training
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-        for part in self._pair_losses:
+        for part in self._embedding_losses:
             for name, value in part.statistics.items():
                 self._watched[name].update_state(value)
             part.statistics = None
         return loss
-
-    @property
-    def metrics(self):
-        if getattr(self, "_pair_losses", None):
-            return super().metrics
-        watched = getattr(self, "_watched", {}).values()
-        return [metric for metric in super().metrics if not any(metric is other for other in watched)]
 
     def get_config(self):
         return {
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "embedding_dim": self.embedding_dim,
             "freeze_batch_norm": self.freeze_batch_norm,
+            "normalize": self.normalize,
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
             "name": self.name,
         }

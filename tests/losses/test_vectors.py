@@ -93,16 +93,16 @@ def test_drop_rule_of_the_released_code_of_ephn():
     assert epshn[[0, 1, 3, 4]].mean() == pytest.approx(0.020220, abs=1e-6)
 
 
-def selected(strategy, ease, mask, **options):
+def selected(strategy, ease, mask, side="negatives", **options):
     options = {name: tensor(value) for name, value in options.items()}
-    return numpy(strategy.select(tensor(ease), tensor(mask, "bool"), **options).indices)[:, 0].tolist()
+    return numpy(strategy.select(tensor(ease), tensor(mask, "bool"), side, **options).indices)[:, 0].tolist()
 
 
 def test_selected_references():
     similarity = reference.cosine(EMBEDDINGS)
     same = LABELS[:, None] == LABELS[None]
     positives, negatives = same & ~np.eye(7, dtype=bool), ~same
-    easy = selected(Easy(), similarity, positives)
+    easy = selected(Easy(), similarity, positives, "positives")
     nearest = np.take_along_axis(similarity, np.array(easy)[:, None], axis=1)
     assert easy == [1, 0, 1, 4, 3, 6, 5]
     np.testing.assert_allclose(

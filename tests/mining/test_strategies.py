@@ -16,10 +16,10 @@ from keras_epos.pairs import LOWEST
 numpy, tensor = keras.ops.convert_to_numpy, keras.ops.convert_to_tensor
 
 
-def select(strategy, ease, mask, threshold=None, dim=None):
+def select(strategy, ease, mask, side="positives", threshold=None, dim=None):
     """A selection from arrays; float64 stays float64."""
     threshold = None if threshold is None else tensor(threshold)
-    return strategy.select(tensor(ease), tensor(mask), threshold=threshold, dim=dim)
+    return strategy.select(tensor(ease), tensor(mask), side, threshold=threshold, dim=dim)
 
 
 # Few shapes, since each new one is compiled; eighths, since they are exact and tie.
@@ -138,7 +138,7 @@ def test_copies_are_easy_positives_only_when_nothing_else_is_left():
 
 def test_an_opposite_negative_is_no_copy():
     similarity = np.array([[-1.0, -0.5, 0.2]], "float32")
-    selection = select(Easy(), -similarity, np.ones((1, 3), bool), dim=2)
+    selection = select(Easy(), -similarity, np.ones((1, 3), bool), "negatives")
     assert numpy(selection.indices).tolist() == [[0]]
 
 

@@ -1,7 +1,24 @@
-"""From the terms of the anchors to the loss of the batch."""
+"""The terms of the anchors, and the way from them to the loss of the batch."""
+
+from typing import NamedTuple
 
 import keras
 from keras import ops
+
+
+class Terms(NamedTuple):
+    """What a formula returns for every anchor, each of shape `(A,)`.
+
+    Attributes:
+        total: Sum of the anchor's terms.
+        valid: How many terms it has; in a `PairLoss`, `None` means one for every anchor that has a positive and a
+            negative.
+        active: How many of them are not at rest, that is, have a gradient.
+    """
+
+    total: object
+    valid: object
+    active: object
 
 
 def per_anchor(terms, average_over):

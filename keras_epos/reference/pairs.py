@@ -1,0 +1,46 @@
+"""Similarities, distances and who is whose candidate."""
+
+import numpy as np
+
+# Distances below are taken for this one, at which a gradient still exists: the root has none at 0.
+SMALLEST_DISTANCE = 1e-4
+
+
+def unit(embeddings):
+    """Rows divided by their norm; rows of zeros stay zero."""
+    embeddings = np.asarray(embeddings, "float64")
+    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return embeddings / np.where(norms == 0, 1, norms)
+
+
+def cosine(embeddings):
+    rows = unit(embeddings)
+    return rows @ rows.T
+
+
+def distance(embeddings):
+    """Euclidean distances between the unit rows."""
+    rows = unit(embeddings)
+    return np.linalg.norm(rows[:, None] - rows[None], axis=-1)
+
+
+def nearness(embeddings, metric):
+    """More is nearer: `(s, ds/dS)`, the similarity or the negated distance and its slope by the cosine `S`."""
+    d = distance(embeddings)
+    if metric == "cosine":
+        return cosine(embeddings), np.ones_like(d)
+    if metric == "squared_euclidean":
+        return -np.square(d), np.full_like(d, 2.0)
+    at_least = np.maximum(d, SMALLEST_DISTANCE)
+    return -at_least, np.where(d > SMALLEST_DISTANCE, 1 / at_least, 0.0)
+
+
+def candidates(labels, anchor, ignore_label=None, same_class=np.equal):
+    """Positives and negatives of an anchor; none of either when one kind is missing.
+
+    `same_class` is a function of two labels, numbers or rows.
+    """
+    known = [j for j in range(len(labels)) if ignore_label is None or not np.any(labels[j] == ignore_label)]
+    positives = [j for j in known if j != anchor and same_class(labels[j], labels[anchor])]
+    negatives = [j for j in known if j != anchor and not same_class(labels[j], labels[anchor])]
+    return (positives, negatives) if anchor in known and positives and negatives else ([], [])

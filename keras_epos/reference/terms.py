@@ -1,0 +1,68 @@
+"""What a loss is made of, and its gradient from the pair weights."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_epos.reference.pairs import unit
+
+
+class Terms(NamedTuple):
+    """What a loss is made of, for each anchor.
+
+    Attributes:
+        total: `(B,)`, the sum of the anchor's terms.
+        valid: `(B,)`, how many terms it has.
+        active: `(B,)`, how many of them have a gradient.
+        weights: `(B, B)`, derivative of `total[a]` by the cosine similarity of `a` and `j`.
+    """
+
+    total: np.ndarray
+    valid: np.ndarray
+    active: np.ndarray
+    weights: np.ndarray
+
+    def mean(self, average_over="valid"):
+        """Mean over the `"valid"` or over the `"active"` terms of the batch; 0 without any."""
+        return self.total.sum() / max(getattr(self, average_over).sum(), 1)
+
+
+def empty_terms(size):
+    return Terms(np.zeros(size), np.zeros(size), np.zeros(size), np.zeros((size, size)))
+
+
+def add_hinge(terms, anchor, reference, value, weight):
+    """Add the term `max(0, value)` of an anchor, whose derivative by the similarity to `reference` is `weight`."""
+    terms.total[anchor] += max(0, value)
+    terms.valid[anchor] += 1
+    terms.active[anchor] += value > 0
+    terms.weights[anchor, reference] = weight * (value > 0)
+
+
+def gradient(terms, embeddings, average_over="valid", normalize=True):
+    """Gradient of `terms.mean(average_over)` by the embeddings, from the pair weights.
+
+    Each pair weight pulls or pushes both of its rows; what is left is the derivative of dividing by the norm.
+    Rows of zeros get 0. With `normalize=False` the weights are derivatives by inner products of raw rows.
+    """
+    embeddings = np.asarray(embeddings, "float64")
+    rows = unit(embeddings) if normalize else embeddings
+    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    weights = terms.weights / max(getattr(terms, average_over).sum(), 1)
+    by_rows = (weights + weights.T) @ rows
+    if not normalize:
+        return by_rows
+    along = np.sum(by_rows * rows, axis=1, keepdims=True)
+    return np.where(norms == 0, 0, (by_rows - along * rows) / np.where(norms == 0, 1, norms))
+
+
+def numerical_gradient(function, embeddings, step=1e-6):
+    """Central differences of the scalar `function(embeddings)`, for whoever trusts no derivation."""
+    embeddings = np.asarray(embeddings, "float64")
+    found = np.zeros_like(embeddings)
+    for index in np.ndindex(*embeddings.shape):
+        up, down = embeddings.copy(), embeddings.copy()
+        up[index] += step
+        down[index] -= step
+        found[index] = (function(up) - function(down)) / (2 * step)
+    return found
