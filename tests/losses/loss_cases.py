@@ -2,6 +2,7 @@
 
 import os
 from functools import partial
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -18,39 +19,63 @@ from keras_epos.losses import (
 )
 from keras_epos.mining import Easy, Hard, SemiHard
 
-# name: (factory, oracle with the same settings)
+
+class Case(NamedTuple):
+    """A loss with its oracle, and which of the common checks its formula is exempt from, by its nature.
+
+    Attributes:
+        make: Constructor with the settings of the case.
+        oracle: The function of `reference` with the same settings.
+        raw: Embeddings count with their lengths, and pair weights are derivatives by inner products.
+        numerical: The similarity is no function of the inner products alone, so the oracle's gradient is numerical.
+        mixed_signs: It may push a positive away, or pull a negative, say when it compares positives with each other.
+        turns: Its value changes when all embeddings are rotated.
+    """
+
+    make: object
+    oracle: object
+    raw: bool = False
+    numerical: bool = False
+    mixed_signs: bool = False
+    turns: bool = False
+
+    @property
+    def has_triplets(self):
+        return getattr(self.make, "func", self.make).has_triplets
+
+
 LOSSES = {
-    "triplet": (TripletLoss, reference.triplet),
-    "triplet euclidean": (
+    "triplet": Case(TripletLoss, reference.triplet),
+    "triplet euclidean": Case(
         partial(TripletLoss, 0.35, "euclidean"),
         partial(reference.triplet, margin=0.35, metric="euclidean"),
     ),
-    "triplet cosine soft": (
+    "triplet cosine soft": Case(
         partial(TripletLoss, "soft", "cosine"),
         partial(reference.triplet, margin="soft", metric="cosine"),
     ),
-    "easy positive triplet": (EasyPositiveTripletLoss, reference.triplet),
-    "contrastive": (
+    "easy positive triplet": Case(EasyPositiveTripletLoss, reference.triplet),
+    "contrastive": Case(
         partial(ContrastiveLoss, 0.9, 0.3),
         partial(reference.contrastive, positive_margin=0.9, negative_margin=0.3),
     ),
-    "margin": (partial(MarginLoss, 0.25, 1.1), partial(reference.margin, margin=0.25, boundary=1.1)),
-    "multi-similarity": (MultiSimilarityLoss, reference.multi_similarity),
-    "multi-similarity instead": (
+    "margin": Case(partial(MarginLoss, 0.25, 1.1), partial(reference.margin, margin=0.25, boundary=1.1)),
+    "multi-similarity": Case(MultiSimilarityLoss, reference.multi_similarity),
+    "multi-similarity instead": Case(
         partial(MultiSimilarityLoss, positives_chosen="instead_of_mining"),
         partial(reference.multi_similarity, positives_chosen="instead_of_mining"),
     ),
-    "multi-similarity after": (
+    "multi-similarity after": Case(
         partial(MultiSimilarityLoss, 3.0, 20.0, 0.4, 0.2, "after_mining"),
         partial(
             reference.multi_similarity, alpha=3.0, beta=20.0, base=0.4, epsilon=0.2, positives_chosen="after_mining"
         ),
     ),
-    "multi-similarity unmined": (
+    "multi-similarity unmined": Case(
         partial(MultiSimilarityLoss, epsilon=None),
         partial(reference.multi_similarity, epsilon=None),
     ),
-    "NT-Xent": (partial(NTXentLoss, 0.2), partial(reference.nt_xent, temperature=0.2)),
+    "NT-Xent": Case(partial(NTXentLoss, 0.2), partial(reference.nt_xent, temperature=0.2)),
 }
 
 # name: (what the constructor is given, the oracle's strategy)
@@ -73,51 +98,46 @@ NEGATIVES = {
 
 def is_refused(loss, positives, negatives):
     """One negative for each positive has no meaning in a formula that does not pair them."""
-    pairs_them = loss.startswith(("triplet", "easy positive", "NT-Xent"))
-    return not pairs_them and negatives.startswith("semi_hard") and positives in ("all", "easy 2")
+    return not LOSSES[loss].has_triplets and negatives.startswith("semi_hard") and positives in ("all", "easy 2")
 
 
-EVERY_COMBINATION = [
-    (loss, positives, negatives)
-    for loss in LOSSES
-    for positives in POSITIVES
-    for negatives in NEGATIVES
-    if not is_refused(loss, positives, negatives)
-]
-# By default combinations take turns; KERAS_EPOS_EVERY_COMBINATION=1 runs all. Odd steps meet every strategy.
+def combinations_of(loss):
+    return [(loss, p, n) for p in POSITIVES for n in NEGATIVES if not is_refused(loss, p, n)]
+
+
+def taking_turns(number):
+    """So many combinations of each loss, spread evenly and beginning elsewhere for each, so that all get a turn."""
+    chosen = []
+    for place, loss in enumerate(LOSSES):
+        of_loss = combinations_of(loss)
+        chosen += {of_loss[(5 * place + turn * len(of_loss) // number) % len(of_loss)]: None for turn in range(number)}
+    return chosen
+
+
+# By default combinations take turns; KERAS_EPOS_EVERY_COMBINATION=1 runs all.
+EVERYTHING = bool(os.environ.get("KERAS_EPOS_EVERY_COMBINATION"))
 ON_JAX = keras.backend.backend() == "jax"  # compiles each loop and each shape anew: slowest by far
-STEP = 1 if os.environ.get("KERAS_EPOS_EVERY_COMBINATION") else 5 if ON_JAX else 3
-COMBINATIONS = EVERY_COMBINATION[::STEP]
-# Every loss and every strategy at least once, where the full product would take too long.
-SOME_COMBINATIONS = [
-    ("triplet", "all", "semi_hard"),
-    ("triplet euclidean", "easy", "all"),
-    ("triplet cosine soft", "all", "all"),
-    ("easy positive triplet", "easy", "semi_hard"),
-    ("contrastive", "all", "all"),
-    ("contrastive", "easy", "semi_hard skip"),
-    ("margin", "easy 2", "all"),
-    ("margin", "all", "hard 2"),
-    ("multi-similarity", "all", "all"),
-    ("multi-similarity instead", "easy", "all"),
-    ("multi-similarity after", "easy", "hard"),
-    ("multi-similarity unmined", "hard", "easy"),
-    ("NT-Xent", "easy", "semi_hard hardest"),
-    ("NT-Xent", "all", "all"),
+COMBINATIONS = (
+    [one for loss in LOSSES for one in combinations_of(loss)] if EVERYTHING else taking_turns(2 if ON_JAX else 5)
+)
+# Each loss with all pairs, and with easy positives, where the full product would take too long.
+_NEGATIVES = ["hard", "semi_hard", "hard 2", "semi_hard hardest", "all"]
+SOME_COMBINATIONS = [(loss, "all", "all") for loss in LOSSES] + [
+    (loss, "easy", _NEGATIVES[place % len(_NEGATIVES)]) for place, loss in enumerate(LOSSES)
 ]
-if ON_JAX:
-    SOME_COMBINATIONS = SOME_COMBINATIONS[::2]
+if ON_JAX and not EVERYTHING:
+    SOME_COMBINATIONS = SOME_COMBINATIONS[::4]
 
 
 def make(loss, positives, negatives, dtype="float64", **settings):
-    return LOSSES[loss][0](
+    return LOSSES[loss].make(
         positives=POSITIVES[positives][0], negatives=NEGATIVES[negatives][0], dtype=dtype, **settings
     )
 
 
 def oracle(loss, positives, negatives):
     """`(labels, embeddings) -> Terms`"""
-    return partial(LOSSES[loss][1], positives=POSITIVES[positives][1], negatives=NEGATIVES[negatives][1])
+    return partial(LOSSES[loss].oracle, positives=POSITIVES[positives][1], negatives=NEGATIVES[negatives][1])
 
 
 def batch(seed=0, dim=5, classes=(5, 4, 2, 1)):
@@ -134,6 +154,14 @@ def tied_batch(seed=0):
     random = np.random.default_rng(seed)
     rows = np.concatenate([np.eye(4), -np.eye(4), np.full((1, 4), 0.5), [[0.5, -0.5, 0.5, -0.5]]])
     return random.integers(0, 3, 14), rows[random.integers(0, len(rows), 14)]
+
+
+def expected_gradient(loss, positives, negatives, labels, embeddings, average_over="valid"):
+    """By the embeddings, from the oracle's pair weights, or numerically where those do not determine it."""
+    of = oracle(loss, positives, negatives)
+    if LOSSES[loss].numerical:
+        return reference.numerical_gradient(lambda rows: of(labels, rows).mean(average_over), embeddings)
+    return reference.gradient(of(labels, embeddings), embeddings, average_over, normalize=not LOSSES[loss].raw)
 
 
 def tensor(values, dtype="float64"):
