@@ -15,6 +15,7 @@ def batches():
     balanced: 16 x 4, unit rows, 4 classes of 4 samples, sorted by class.
     pairs: 12 x 6, unit rows, 6 classes of 2 samples; rows 0-5 are the anchors and 6-11 their positives.
     raw: 15 x 5, rows of any length, 4 classes of 2, 3, 4 and 6 samples in random order.
+    lone: 10 x 3, unit rows, 6 classes of 2, 2, 3, 1, 1 and 1 samples: some anchors have no positive.
     """
     random = np.random.RandomState(SEED)
 
@@ -26,15 +27,40 @@ def batches():
         "balanced": np.repeat(np.arange(4), 4),
         "pairs": np.tile(np.arange(6), 2),
         "raw": labels_of(2, 3, 4, 6),
+        "lone": np.array([0, 1, 2, 0, 3, 2, 1, 4, 2, 5]),
     }
     found = {}
-    for (name, ids), dim in zip(labels.items(), (8, 4, 6, 5), strict=True):
+    for (name, ids), dim in zip(labels.items(), (8, 4, 6, 5, 3), strict=True):
         # Rows of a class share a direction, so that there are easy and hard pairs.
         rows = random.standard_normal((NUM_CLASSES, dim))[ids] * 0.7 + random.standard_normal((len(ids), dim))
         if name != "raw":
             rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         found[name] = ids, rounded(rows)
     return found
+
+
+def paired():
+    """Inputs of the losses that take no embeddings, by name.
+
+    similarity: `(labels, matrix)` of the anchors and positives of "pairs", and of all rows of "balanced" and "lone".
+    multilabel: `(indicators, matrix)`, 4 labels, 1 to 3 of them for each of the 10 rows of "lone".
+    distances: `(is_same, distances)` of 12 pairs, some of each beyond a margin of 1, one at distance 0.
+    """
+    data, random = batches(), np.random.RandomState(SEED + 1)
+    (pair_labels, pairs), (ids, rows), (lone_ids, lone) = data["pairs"], data["balanced"], data["lone"]
+    indicators = (random.uniform(size=(10, 4)) < 0.4).astype(int)
+    indicators[np.arange(10), random.randint(0, 4, 10)] = 1
+    distances = rounded(random.uniform(0.05, 1.6, 12))
+    distances[5] = 0.0
+    return {
+        "similarity": {
+            "pairs": (pair_labels[:6], rounded(pairs[:6] @ pairs[6:].T)),
+            "balanced": (ids, rounded(5 * rows @ rows.T)),
+            "lone": (lone_ids, rounded(3 * lone @ lone.T)),
+        },
+        "multilabel": {"lone": (indicators, rounded(3 * lone @ lone.T))},
+        "distances": {"all": (np.tile([1, 0], 6), distances)},
+    }
 
 
 def class_weights(dim, centres=1):

@@ -363,7 +363,7 @@ ENTRIES = {
         + " "
         + MEMORY
         + """ Miner: the farthest positive and the nearest negative in the ring. It runs before the own
-        copies are removed, so that with pos_strategy="easy" every positive is the own copy, and the loss is always 0.""",
+        copies are removed, so that with pos_strategy="easy" every positive is the own copy and the loss is 0.""",
         miner=hard(),
         memory_size=20,
         batches=("random",),
