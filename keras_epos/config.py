@@ -22,3 +22,8 @@ def constructor_arguments(instance):
         if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
             break
     return arguments
+
+
+def revived(value):
+    """An object from its Keras config, or itself."""
+    return keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value

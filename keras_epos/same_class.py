@@ -12,8 +12,9 @@ on tensors of the backend as well as on NumPy arrays (operators and `keras.ops` 
     loss = keras_epos.TripletLoss(same_class=same_genus)
 """
 
-import keras
 from keras import ops
+
+from keras_epos.config import revived
 
 
 def equal(labels, reference_labels):
@@ -39,8 +40,7 @@ def get(same_class):
     Raises:
         ValueError: If it is none of these.
     """
-    if isinstance(same_class, dict):
-        same_class = keras.saving.deserialize_keras_object(same_class)
+    same_class = revived(same_class)
     if isinstance(same_class, str) and same_class in SAME_CLASS:
         return SAME_CLASS[same_class]
     if callable(same_class):

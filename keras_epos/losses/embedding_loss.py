@@ -101,13 +101,14 @@ class EmbeddingLoss(keras.losses.Loss):
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         with keras.name_scope(self.name):
-            return reduced(*self._values(y_true, y_pred), sample_weight, self.reduction)
+            return reduced(*self.values(y_true, y_pred), sample_weight, self.reduction)
 
     def call(self, y_true, y_pred):
         """One value per anchor, shape `(B,)`, whose mean over the counted anchors is the loss."""
-        return self._values(y_true, y_pred)[0]
+        return self.values(y_true, y_pred)[0]
 
-    def _values(self, y_true, y_pred):
+    def values(self, y_true, y_pred):
+        """One value for each anchor, and 1 or 0 for whether it counts in a mean; both `(B,)`."""
         self.refuse_untrained()
         labels, embeddings = labels_and_embeddings(y_true, y_pred, self.dtype, self.takes_label_rows)
         return per_anchor(self.terms(labels, embeddings), self.average_over)

@@ -43,23 +43,27 @@ class Batch(NamedTuple):
         labels: `(A,)` integers, or rows `(A, L)`.
         products: `(A, R)` inner products of the anchors with all references, cosines unless the loss takes raw
             embeddings. The anchors are the first `A` references; others come from a memory.
+        dim: Number of dimensions of the embeddings.
     """
 
     labels: object
     products: object
+    dim: int
 
 
-class MemoryColumns(NamedTuple):
+class Memory(NamedTuple):
     """References beyond the batch, `M` of them, without gradient.
 
     Attributes:
         embeddings: `(M, D)`.
         positives, negatives: Booleans `(A, M)`.
+        distinct: Booleans `(A, A)`, false where two rows of the batch are the same sample; `None` if none are.
     """
 
     embeddings: object
     positives: object
     negatives: object
+    distinct: object = None
 
 
 class PairLoss(EmbeddingLoss):
@@ -102,8 +106,8 @@ class PairLoss(EmbeddingLoss):
         self.positives = mining.get(positives, "positives")
         self.negatives = mining.get(negatives, "negatives")
         self._refuse_senseless_strategies()
-        self._same_class = same_classes.get(same_class)
-        self.same_class = same_class if isinstance(same_class, str) else self._same_class
+        self.same_class_function = same_classes.get(same_class)
+        self.same_class = same_class if isinstance(same_class, str) else self.same_class_function
 
     @property
     def takes_label_rows(self):
@@ -147,7 +151,7 @@ class PairLoss(EmbeddingLoss):
         Args:
             labels: Integers `(B,)`, or rows `(B, L)`.
             embeddings: Floats `(B, D)`.
-            memory: `MemoryColumns`, further references, or `None`.
+            memory: `Memory`, further references, or `None`.
         """
         rows = references = self.prepared(embeddings)
         if memory is not None:
@@ -173,9 +177,11 @@ class PairLoss(EmbeddingLoss):
 
     def _terms_of(self, labels, cosine, all_products, similarity, dim, memory=None):
         positive_mask, negative_mask = masks(
-            labels, labels, ignore_label=self.ignore_label, same_class=self._same_class
+            labels, labels, ignore_label=self.ignore_label, same_class=self.same_class_function
         )
         if memory is not None:
+            if memory.distinct is not None:
+                positive_mask = ops.logical_and(positive_mask, memory.distinct)
             positive_mask = ops.concatenate([positive_mask, memory.positives], axis=-1)
             negative_mask = ops.concatenate([negative_mask, memory.negatives], axis=-1)
         valid = ops.logical_and(
@@ -189,7 +195,7 @@ class PairLoss(EmbeddingLoss):
             dense = paired and positive.indices is None
             chosen = selection.of(similarity()) if dense else similarity(selection.indices)
             sides.append(Side(chosen, selection.valid, selection.indices, paired))
-        terms = self.formula(*sides, Batch(labels, all_products))
+        terms = self.formula(*sides, Batch(labels, all_products, dim))
         if terms.valid is None:
             terms = terms._replace(valid=ops.cast(valid[:, 0], self.dtype))
         self.statistics = self._observed(cosine, positive, negative, valid, terms)

@@ -6,8 +6,7 @@ negatives. So one class serves both sides: the easy positive is the most similar
 least similar one.
 """
 
-import keras
-
+from keras_epos.config import revived
 from keras_epos.mining.all import All
 from keras_epos.mining.distance_weighted import DistanceWeighted
 from keras_epos.mining.easy import Easy
@@ -34,8 +33,7 @@ def get(strategy, argument="strategy"):
     Raises:
         ValueError: If it is none of these.
     """
-    if isinstance(strategy, dict):
-        strategy = keras.saving.deserialize_keras_object(strategy)
+    strategy = revived(strategy)
     if isinstance(strategy, Strategy):
         return strategy
     if isinstance(strategy, str) and strategy in STRATEGIES:

@@ -1,0 +1,54 @@
+"""Circle loss."""
+
+import keras
+from keras import ops
+
+from keras_epos.losses.pair_loss import PairLoss
+from keras_epos.losses.terms import Terms
+from keras_epos.pairs import masked_logsumexp
+
+
+@keras.saving.register_keras_serializable(package="keras_epos")
+class CircleLoss(PairLoss):
+    """Weighs every pair by how far it still is from where it should be, positives near 1 and negatives near 0.
+
+        loss_a = softplus(log sum_p exp(-gamma alpha_p (S_ap - 1 + margin))
+                        + log sum_n exp(gamma alpha_n (S_an - margin)))
+        alpha_p = max(0, 1 + margin - S_ap),  alpha_n = max(0, S_an + margin), constants of the step
+        weight of p = -sigmoid(z) softmax_p gamma alpha_p,  weight of n = sigmoid(z) softmax_n gamma alpha_n
+
+    with `z` the argument of softplus and the softmax of each side over its own exponents. As in the paper no gradient
+    flows through `alpha`: the gradient is not the derivative of the value. `keras.losses.Circle` has the same value but
+    differentiates `alpha` too, so its weights have `2 (1 - S_ap)` for `alpha_p` and `2 S_an` for `alpha_n`.
+
+    A strong default when all positives are to come together. Needs two samples of a class and two classes in a batch;
+    each side shares one weight among its pairs, so that few or many positives, or only the easy one, weigh the same.
+
+    Args:
+        margin: In (0, 1), in units of similarity; smaller asks for more. The decision boundary is the circle
+            `S_n^2 + (1 - S_p)^2 = 2 margin^2`.
+        gamma: Scale of the similarities, positive. The paper takes `margin=0.4, gamma=80` for fine-grained retrieval,
+            the defaults, and `margin=0.25, gamma=256` for faces.
+        positives, negatives, average_over, shared: See `PairLoss`.
+
+    Reference: Sun et al. 2020, https://arxiv.org/abs/2002.10857.
+    """
+
+    def __init__(self, margin=0.4, gamma=80.0, positives="all", negatives="all", average_over="valid", **shared):
+        super().__init__(positives=positives, negatives=negatives, average_over=average_over, **shared)
+        if not 0 < margin < 1:
+            raise ValueError(f"`margin` must be in (0, 1). Received: margin={margin}")
+        if not gamma > 0:
+            raise ValueError(f"`gamma` must be positive. Received: gamma={gamma}")
+        self.margin = margin
+        self.gamma = gamma
+
+    def formula(self, positives, negatives, batch):
+        near, far = positives.similarity, negatives.similarity
+        alpha_p = ops.stop_gradient(ops.relu(1 + self.margin - near))
+        alpha_n = ops.stop_gradient(ops.relu(far + self.margin))
+        pull = masked_logsumexp(-self.gamma * alpha_p * (near - 1 + self.margin), positives.mask)
+        push = masked_logsumexp(self.gamma * alpha_n * (far - self.margin), negatives.mask)
+        both = ops.logical_and(ops.any(positives.mask, axis=-1), ops.any(negatives.mask, axis=-1))
+        # Without a pair on one side the sum of exponentials is 0, and so is the loss.
+        return Terms(ops.softplus(pull + push), None, ops.cast(both, near.dtype))
