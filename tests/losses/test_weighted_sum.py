@@ -1,0 +1,133 @@
+"""Sums of losses, and the penalties that are made for them."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from loss_cases import batch, numpy, tensor, value_and_gradient
+
+import keras_epos
+from keras_epos import losses, reference
+from keras_epos.losses import KoLeoPenalty, NormPenalty, SpreadOutPenalty, WeightedSum, ZeroMeanPenalty
+
+LABELS, EMBEDDINGS = batch()
+
+
+def parts():
+    return {
+        "pairs": losses.ContrastiveLoss(0.9, 0.3, dtype="float64"),
+        "easy": losses.NTXentLoss(0.2, "easy", dtype="float64"),
+        "norm": NormPenalty(dtype="float64"),
+    }
+
+
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", None])
+def test_value_and_gradient_are_the_weighted_sum(reduction):
+    made, single = WeightedSum(parts(), {"easy": 0.3, "norm": 0.01}, reduction=reduction), parts()
+    weight = np.linspace(0, 1, len(LABELS))
+    expected = 0
+    for name, factor in (("pairs", 1), ("easy", 0.3), ("norm", 0.01)):
+        single[name].reduction = reduction
+        expected = expected + factor * numpy(single[name](LABELS, EMBEDDINGS, weight))
+    np.testing.assert_allclose(numpy(made(LABELS, EMBEDDINGS, weight)), expected, rtol=1e-9)
+    if reduction is not None:
+        of_parts = [
+            factor * numpy(value_and_gradient(single[name], LABELS, tensor(EMBEDDINGS))[1])
+            for name, factor in (("pairs", 1), ("easy", 0.3), ("norm", 0.01))
+        ]
+        _, slope = value_and_gradient(made, LABELS, tensor(EMBEDDINGS))
+        np.testing.assert_allclose(numpy(slope), sum(of_parts), rtol=1e-9, atol=1e-12)
+
+
+def test_logs_name_the_terms_and_weights_of_losses_are_trained(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = keras_epos.EmbeddingModel(keras.Sequential([keras.Input((5,)), keras.layers.Dense(6)]), 4)
+    boundary = losses.MarginLoss(learn_boundary="global", negatives="hard")
+    loss = WeightedSum({"margin": boundary, "spread": SpreadOutPenalty(), "near": KoLeoPenalty()}, {"near": 0.1})
+    model.compile(keras.optimizers.SGD(0.1), loss=loss)
+    logs = {key: values[0] for key, values in model.fit(EMBEDDINGS, LABELS, batch_size=12, verbose=0).history.items()}
+    assert set(logs) == {"loss", "margin", "spread", "near"}
+    assert logs["loss"] == pytest.approx(logs["margin"] + logs["spread"] + 0.1 * logs["near"], rel=1e-5)
+    (layer,) = boundary.adopt()
+    assert abs(numpy(layer.weights[0])[0] - 1.2) > 1e-4
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert again.loss.get_config() == loss.get_config()
+    fit = {"batch_size": 12, "verbose": 0}
+    expected = model.fit(EMBEDDINGS, LABELS, **fit).history
+    assert again.fit(EMBEDDINGS, LABELS, **fit).history["margin"] == pytest.approx(expected["margin"], rel=1e-5)
+
+
+def test_config_round_trip():
+    made = WeightedSum(parts(), {"easy": 0.3}, name="both")
+    config = json.loads(json.dumps(made.get_config()))
+    again = WeightedSum.from_config(config)
+    assert again.get_config() == config
+    assert numpy(again(LABELS, EMBEDDINGS)) == numpy(made(LABELS, EMBEDDINGS))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (({"a": "mse"},), "`losses` must be a dictionary of name to keras_epos loss"),
+        (({},), "at least one"),
+        (({"a": losses.TripletLoss()}, {"b": 1}), "`weights` must name losses of"),
+    ],
+)
+def test_arguments_are_checked(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        WeightedSum(*arguments)
+
+
+# --- penalties ---
+
+
+def nearest_distances(embeddings):
+    distance = reference.distance(embeddings) + 10 * np.eye(len(embeddings))
+    return distance.min(axis=1)
+
+
+def spread_out(embeddings):
+    similarity = reference.cosine(embeddings)
+    has_positive = np.array([(label == LABELS).sum() > 1 for label in LABELS])
+    pairs = similarity[(LABELS[:, None] != LABELS[None]) & has_positive[:, None]]
+    return np.full(has_positive.sum(), pairs.mean() ** 2 + max(0, (pairs**2).mean() - 1 / embeddings.shape[1]))
+
+
+PENALTIES = {
+    "norm": (NormPenalty, lambda embeddings: (embeddings**2).sum(axis=1)),
+    "zero mean": (ZeroMeanPenalty, lambda embeddings: abs(embeddings.sum(axis=1))),
+    "koleo": (KoLeoPenalty, lambda embeddings: -np.log(nearest_distances(embeddings))),
+    "spread out": (SpreadOutPenalty, spread_out),
+}
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_penalties_equal_their_formulas(name):
+    penalty, formula = PENALTIES[name]
+    value, slope = value_and_gradient(penalty(dtype="float64"), LABELS, tensor(EMBEDDINGS))
+    assert value == pytest.approx(formula(EMBEDDINGS).mean(), rel=1e-6)
+    expected = reference.numerical_gradient(lambda rows: formula(rows).mean(), EMBEDDINGS)
+    np.testing.assert_allclose(numpy(slope), expected, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_penalties_stay_finite(name):
+    penalty, _ = PENALTIES[name]
+    for rows in (np.zeros((4, 3)), np.ones((4, 3)), np.ones((1, 3)), 1e15 * np.ones((4, 3))):
+        labels = np.arange(len(rows)) // 2
+        value, slope = value_and_gradient(penalty(), labels, tensor(rows, "float32"))
+        assert np.isfinite(value)
+        assert np.isfinite(numpy(slope)).all()
+
+
+@pytest.mark.parametrize("name", ["norm", "zero mean", "koleo"])
+def test_ignored_labels_are_as_good_as_absent(name):
+    penalty, formula = PENALTIES[name]
+    labels = LABELS.copy()
+    labels[[1, 5]] = -1
+    values = numpy(penalty(dtype="float64", ignore_label=-1, reduction=None)(labels, EMBEDDINGS))
+    kept = labels != -1
+    np.testing.assert_allclose(values[kept], formula(EMBEDDINGS[kept]), rtol=1e-6)
+    assert not values[~kept].any()
