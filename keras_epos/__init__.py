@@ -9,17 +9,27 @@ except ImportError as error:
         f"The import failed with: {error}"
     ) from error
 
-from keras_epos import data, losses, mining, retrieval
+from keras_epos import data, losses, mining, retrieval, same_class
 from keras_epos.callbacks import RecallAtK
 from keras_epos.data import datasets
 from keras_epos.losses import (
+    AngularLoss,
+    CircleLoss,
     ContrastiveLoss,
+    CrossBatchMemory,
     EasyPositiveTripletLoss,
+    EmbeddingLoss,
+    KoLeoPenalty,
     MarginLoss,
     MultiSimilarityLoss,
     NTXentLoss,
+    NormPenalty,
     PairLoss,
+    PairWeightingLoss,
+    SpreadOutPenalty,
     TripletLoss,
+    WeightedSum,
+    ZeroMeanPenalty,
 )
 from keras_epos.mining import All, DistanceWeighted, Easy, Hard, Random, SemiHard
 from keras_epos.serving import export_savedmodel
@@ -29,24 +39,35 @@ __version__ = "0.1.0"
 
 __all__ = [
     "All",
+    "AngularLoss",
+    "CircleLoss",
     "ContrastiveLoss",
+    "CrossBatchMemory",
     "DistanceWeighted",
     "Easy",
     "EasyPositiveTripletLoss",
+    "EmbeddingLoss",
     "EmbeddingModel",
     "Hard",
+    "KoLeoPenalty",
     "MarginLoss",
     "MultiSimilarityLoss",
     "NTXentLoss",
+    "NormPenalty",
     "PairLoss",
+    "PairWeightingLoss",
     "Random",
     "RecallAtK",
     "SemiHard",
+    "SpreadOutPenalty",
     "TripletLoss",
+    "WeightedSum",
+    "ZeroMeanPenalty",
     "data",
     "datasets",
     "export_savedmodel",
     "losses",
     "mining",
     "retrieval",
+    "same_class",
 ]
