@@ -10,6 +10,7 @@ import numpy as np
 from keras_epos import reference
 from keras_epos.gradient import gradient
 from keras_epos.losses import (
+    CircleLoss,
     ContrastiveLoss,
     EasyPositiveTripletLoss,
     MarginLoss,
@@ -30,6 +31,8 @@ class Case(NamedTuple):
         numerical: The similarity is no function of the inner products alone, so the oracle's gradient is numerical.
         mixed_signs: It may push a positive away, or pull a negative, say when it compares positives with each other.
         turns: Its value changes when all embeddings are rotated.
+        detached: Some factors are constants of a step by definition, so its gradient is not that of its value. The
+            oracle takes the embeddings that they are computed from as `constants_at`.
     """
 
     make: object
@@ -38,6 +41,7 @@ class Case(NamedTuple):
     numerical: bool = False
     mixed_signs: bool = False
     turns: bool = False
+    detached: bool = False
 
     @property
     def has_triplets(self):
@@ -76,6 +80,9 @@ LOSSES = {
         partial(reference.multi_similarity, epsilon=None),
     ),
     "NT-Xent": Case(partial(NTXentLoss, 0.2), partial(reference.nt_xent, temperature=0.2)),
+    "circle": Case(
+        partial(CircleLoss, 0.25, 16.0), partial(reference.circle, margin=0.25, gamma=16.0), detached=True
+    ),
 }
 
 # name: (what the constructor is given, the oracle's strategy)

@@ -20,6 +20,9 @@ from keras_epos import losses
         ("multi_similarity", {"beta": -1}, "`alpha` and `beta` must be positive"),
         ("multi_similarity", {"positives_chosen": "never"}, "`positives_chosen` must be one of"),
         ("nt_xent", {"temperature": 0}, "`temperature` must be positive"),
+        ("circle", {"margin": 0}, "`margin` must be in"),
+        ("circle", {"margin": 1}, "`margin` must be in"),
+        ("circle", {"gamma": 0}, "`gamma` must be positive"),
     ],
 )
 def test_settings_out_of_range(loss, settings, message):

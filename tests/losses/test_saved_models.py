@@ -20,6 +20,7 @@ LOSSES = [
     losses.MarginLoss(0.25, 1.1, negatives=DistanceWeighted(0.4, None, seed=3)),
     losses.MultiSimilarityLoss(beta=30.0, positives="easy", positives_chosen="after_mining"),
     losses.NTXentLoss(0.2, "easy", "hard", reduction="sum"),
+    losses.CircleLoss(0.25, 256.0, "easy"),
 ]
 
 READ = """

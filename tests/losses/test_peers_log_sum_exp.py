@@ -1,0 +1,62 @@
+"""Losses of log-sum-exp form against pytorch-metric-learning and Keras: the same numbers, or what differs and why.
+
+Where a peer's definition is another one, a test pins the difference.
+"""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from loss_cases import numpy, tensor, value_and_gradient
+
+from keras_epos import reference
+from keras_epos.losses import CircleLoss
+from keras_epos.pairs import unit
+
+PML = json.loads((Path(__file__).parent / "golden" / "pml.json").read_text())
+
+# entry: the same loss of ours
+SAME = {
+    "circle": CircleLoss(0.4, 80, average_over="active", dtype="float64"),
+    "circle 0.25 16": CircleLoss(0.25, 16, dtype="float64"),
+}
+
+
+def golden(entry, batch):
+    """Labels, embeddings, and value and gradient of the peer."""
+    data, found = PML["batches"][batch], PML["entries"][entry]["batches"][batch]
+    return *(np.array(data[key]) for key in ("labels", "embeddings")), found["value"], np.array(found["gradient"])
+
+
+@pytest.mark.parametrize(
+    ("entry", "batch"), [(entry, batch) for entry in SAME for batch in PML["entries"][entry]["batches"]]
+)
+def test_equal_to_pytorch_metric_learning(entry, batch):
+    labels, embeddings, expected_value, expected_gradient = golden(entry, batch)
+    value, gradient = value_and_gradient(SAME[entry], labels, tensor(embeddings))
+    # The peer's numbers are stored to 12 digits; its softplus is the identity above 20.
+    np.testing.assert_allclose(value, expected_value, rtol=1e-9)
+    np.testing.assert_allclose(
+        numpy(gradient), expected_gradient, rtol=1e-7, atol=1e-9 * np.abs(expected_gradient).max()
+    )
+
+
+def test_circle_of_keras_has_the_value_but_another_gradient():
+    # It differentiates the two factors that the paper takes for constants of the step.
+    labels, embeddings, _, _ = golden("circle 0.25 16", "balanced")
+    ours = CircleLoss(0.25, 16, dtype="float64")
+    value, gradient = value_and_gradient(ours, labels, tensor(embeddings))
+    of_keras = keras.losses.Circle(gamma=16, margin=0.25, dtype="float64")
+    keras_value, keras_gradient = value_and_gradient(
+        lambda ids, rows: of_keras(ids, unit(rows)), labels, tensor(embeddings)
+    )
+    np.testing.assert_allclose(keras_value, value, rtol=1e-5)
+    terms, similarity = reference.circle(labels, embeddings, 0.25, 16), reference.cosine(embeddings)
+    same = labels[:, None] == labels[None]
+    factor = np.where(same, 2 * (1 - similarity) / (1.25 - similarity), 2 * similarity / (similarity + 0.25))
+    expected = reference.gradient(terms._replace(weights=terms.weights * factor), embeddings)
+    np.testing.assert_allclose(numpy(keras_gradient), expected, rtol=1e-4, atol=1e-4)
+    lengths = [np.linalg.norm(numpy(found)) for found in (gradient, keras_gradient)]
+    np.testing.assert_allclose(lengths, [10.614, 17.363], rtol=1e-3)
