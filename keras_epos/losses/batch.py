@@ -1,4 +1,4 @@
-"""What a loss accepts: integer labels and embeddings."""
+"""What a loss accepts: integer labels, in some losses those of known classes only, and embeddings."""
 
 import keras
 from keras import ops
@@ -44,3 +44,43 @@ def labels_and_embeddings(y_true, y_pred, dtype, takes_label_rows=False):
     if kind not in ("int32", "int64"):
         labels = ops.cast(labels, "int64" if kind in ("uint32", "uint64") else "int32")
     return labels, embeddings
+
+
+def are_of_known_classes(labels, num_classes, ignore_label=None):
+    """Whether each label, `(B,)`, lies in `[0, num_classes)` or is to be ignored.
+
+    A loss that keeps something for every class must not train a neighbour's on a label out of range. Where values are
+    at hand, and in TensorFlow's graphs, such a label raises. Code compiled by XLA cannot raise: the loss must turn NaN
+    where the answer is false.
+
+    Raises:
+        ValueError: If a label is out of range and values are at hand; in a graph of TensorFlow that is an
+            `InvalidArgumentError` with the same sentence.
+    """
+    known = ops.logical_and(labels >= 0, labels < num_classes)
+    if ignore_label is not None:
+        known = ops.logical_or(known, labels == ignore_label)
+    rule = "`y_true` must lie in [0, num_classes)" + ("" if ignore_label is None else f" or be {ignore_label}")
+    received = f"Received: num_classes={num_classes} and label"
+    advice = "Number the classes by numpy.unique(labels, return_inverse=True)[1]."
+    if has_values(labels):
+        wrong = ops.convert_to_numpy(labels)[~ops.convert_to_numpy(known)]
+        if wrong.size:
+            raise ValueError(f"{rule}. {received} {wrong[0]}. {advice}")
+    elif keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        wrong = tf.reduce_max(tf.where(known, labels.dtype.min, labels))
+        tf.debugging.Assert(tf.reduce_all(known), [f"{rule}. {advice} {received}", wrong])
+    return known
+
+
+def has_values(tensor):
+    """Whether the values of a tensor can be read now, rather than being traced or compiled."""
+    if keras.backend.backend() == "tensorflow":
+        return hasattr(tensor, "numpy")
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return not isinstance(tensor, jax.core.Tracer)
+    return tensor.device.type != "meta"

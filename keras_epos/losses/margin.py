@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_epos.losses.batch import are_of_known_classes
 from keras_epos.losses.contrastive import hinges
 from keras_epos.losses.pair_loss import PairLoss
 
@@ -83,9 +84,6 @@ class MarginLoss(PairLoss):
         boundary = ops.convert_to_tensor(self._layer.weights[0])
         if self.learn_boundary == "global":
             return boundary[:, None]
-        known = ops.logical_and(anchor_labels >= 0, anchor_labels < self.num_classes)
-        if self.ignore_label is not None:
-            known = ops.logical_or(known, anchor_labels == self.ignore_label)
+        known = are_of_known_classes(anchor_labels, self.num_classes, self.ignore_label)
         one_each = ops.take(boundary, ops.clip(anchor_labels, 0, self.num_classes - 1), axis=0)
-        # A label out of range has no boundary: the loss turns NaN at once instead of training a neighbour's.
         return ops.where(known, one_each, float("nan"))[:, None]

@@ -1,0 +1,37 @@
+"""CosFace loss."""
+
+import keras
+from keras import ops
+
+from keras_epos.losses.proxy_loss import ProxyLoss, softmax_terms
+
+
+@keras.saving.register_keras_serializable(package="keras_epos")
+class CosFaceLoss(ProxyLoss):
+    """Classifies each sample by its cosine similarity `S` to the proxies, its own class less by a margin.
+
+        loss_i = log(1 + sum over other classes c of exp(scale * (S_ic - S_iy + margin))),  y the class of i
+        weight of c = scale * (softmax over logits)_c,  weight of y = -sum of the others' weights
+
+    The margin asks for more than the right class, so classes become tighter than with `NormalizedSoftmaxLoss`. For
+    many samples of each class; with few, or noisy labels, take a smaller margin.
+
+    Args:
+        num_classes, learning_rate_multiplier, shared: See `ProxyLoss`.
+        margin: Cosine similarity in [0, 1).
+        scale: Positive number, the inverse of a temperature.
+
+    Reference: Wang et al. 2018, https://arxiv.org/abs/1801.09414.
+    """
+
+    def __init__(self, num_classes, margin=0.35, scale=64.0, **shared):
+        super().__init__(num_classes, **shared)
+        if not 0 <= margin < 1:
+            raise ValueError(f"`margin` must be a cosine similarity in [0, 1). Received: margin={margin}")
+        if not scale > 0:
+            raise ValueError(f"`scale` must be positive. Received: scale={scale}")
+        self.margin = margin
+        self.scale = scale
+
+    def formula(self, similarity, own, other):
+        return softmax_terms(self.scale * ops.where(own, similarity - self.margin, similarity), own, other)

@@ -1,0 +1,31 @@
+"""Normalized softmax loss."""
+
+import keras
+
+from keras_epos.losses.proxy_loss import ProxyLoss, softmax_terms
+
+
+@keras.saving.register_keras_serializable(package="keras_epos")
+class NormalizedSoftmaxLoss(ProxyLoss):
+    """Classifies each sample by its cosine similarity `S` to the proxy of every class.
+
+        loss_i = log(1 + sum over other classes c of exp((S_ic - S_iy) / temperature)),  y the class of i
+        weight of c = softmax_c(S_i / temperature) / temperature,  weight of y = -sum of the others' weights
+
+    The plainest loss with proxies, and a strong baseline.
+
+    Args:
+        num_classes, learning_rate_multiplier, shared: See `ProxyLoss`.
+        temperature: Positive number in units of similarity; lower looks only at the nearest classes.
+
+    Reference: Zhai and Wu 2019, https://arxiv.org/abs/1811.12649.
+    """
+
+    def __init__(self, num_classes, temperature=0.05, **shared):
+        super().__init__(num_classes, **shared)
+        if not temperature > 0:
+            raise ValueError(f"`temperature` must be positive. Received: temperature={temperature}")
+        self.temperature = temperature
+
+    def formula(self, similarity, own, other):
+        return softmax_terms(similarity / self.temperature, own, other)

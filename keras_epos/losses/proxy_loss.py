@@ -1,0 +1,149 @@
+"""ProxyLoss: from labels and embeddings to similarities with the proxies of all classes, to the formula of a loss."""
+
+import numbers
+
+import keras
+from keras import ops
+
+from keras_epos.gradient import gradient
+from keras_epos.losses.batch import are_of_known_classes, labels_and_embeddings
+from keras_epos.losses.embedding_loss import EmbeddingLoss
+from keras_epos.losses.terms import Terms
+from keras_epos.pairs import count, masked_logsumexp, masked_max, masked_mean, masked_sum, masks, products, unit
+
+
+class ProxyLoss(EmbeddingLoss):
+    """Base of the losses that compare samples with proxies: trainable vectors, one or several for each class.
+
+    Embeddings and proxies are divided by their norm; what counts is the cosine similarity of each sample to each
+    proxy. A loss belongs to one `EmbeddingModel`, which trains the proxies with its optimizer, saves and restores
+    them, and leaves them out of an export. It needs nothing of the batch: samples are not compared with each other.
+
+    There is no `positives=` and no `negatives=`, since there are no pairs to choose from. What easy positives are to
+    pairs, several centres are to proxies: in `SoftTripleLoss` a sample is pulled towards the nearest of its class, and
+    the class keeps its modes.
+
+    Args:
+        num_classes: Number of classes in training, at least 2; labels must lie in `[0, num_classes)`.
+        learning_rate_multiplier: How many times as high the learning rate of the proxies is as that of the model.
+            Proxies of classes that are seldom seen learn faster with 10 to 100.
+        average_over, ignore_label, reduction, name, dtype: See `EmbeddingLoss`. If `ignore_label` is a class, its
+            proxies do not take part either.
+
+    Raises:
+        ValueError: If an argument or, where the backend can tell, a label is out of range. Code compiled by XLA cannot
+            raise: there a label out of range turns the loss to NaN.
+    """
+
+    needs_adoption = True
+    # Proxies of each class.
+    centres = 1
+
+    def __init__(self, num_classes, learning_rate_multiplier=1.0, **shared):
+        for side in ("positives", "negatives"):
+            if side in shared:
+                raise ValueError(
+                    f"`{side}` must be left out: {type(self).__name__} compares samples with proxies, not with each "
+                    f"other. Received: {side}={shared[side]!r}. To let classes keep several modes use SoftTripleLoss."
+                )
+        super().__init__(**shared)
+        if not (isinstance(num_classes, numbers.Integral) and num_classes >= 2):
+            raise ValueError(f"`num_classes` must be an integer of at least 2. Received: num_classes={num_classes!r}")
+        if not learning_rate_multiplier > 0:
+            raise ValueError(
+                "`learning_rate_multiplier` must be positive. "
+                f"Received: learning_rate_multiplier={learning_rate_multiplier}"
+            )
+        self.num_classes = int(num_classes)
+        self.learning_rate_multiplier = learning_rate_multiplier
+
+    def build(self, embedding_dim):
+        if embedding_dim is None:
+            raise ValueError("`embedding_dim` must be given to a loss with proxies. Received: embedding_dim=None")
+        # Directions are what counts, so they start evenly spread. The length, about 1, sets how far a step of the
+        # optimizer turns them.
+        self._layer.add_weight(
+            shape=(self.num_classes * self.centres, embedding_dim),
+            initializer=keras.initializers.RandomNormal(stddev=embedding_dim**-0.5),
+            name="proxies",
+        )
+        self._layer.learning_rate_multiplier = self.learning_rate_multiplier
+
+    @property
+    def proxies(self):
+        """The variable `(num_classes * centres, D)`: the centres of class `c` are the rows from `c * centres` on."""
+        self.refuse_untrained()
+        return self._layer.weights[0]
+
+    def class_similarity(self, similarity):
+        """`(B, C)`, from the similarity to every centre of every class, `(B, C, centres)`."""
+        return similarity[:, :, 0]
+
+    def formula(self, similarity, own, other):
+        """The loss on the similarity to each class.
+
+        Args:
+            similarity: `(B, C)`.
+            own: `(B, C)` booleans, the sample's class; none in a row that is ignored.
+            other: `(B, C)` booleans, all other classes; none in a row that is ignored.
+
+        Returns:
+            `Terms`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define formula().")
+
+    def terms(self, labels, embeddings):
+        return self._terms_of(labels, self._similarity(embeddings))
+
+    def _similarity(self, embeddings):
+        return products(unit(embeddings), unit(ops.convert_to_tensor(self.proxies)))
+
+    def _terms_of(self, labels, similarity):
+        known = are_of_known_classes(labels, self.num_classes, self.ignore_label)
+        classes = ops.arange(self.num_classes, dtype=labels.dtype)
+        own, other = masks(labels, classes, offset=None, ignore_label=self.ignore_label)
+        similarity = ops.reshape(similarity, (ops.shape(similarity)[0], self.num_classes, self.centres))
+        terms = self.formula(self.class_similarity(similarity), own, other)
+        self.statistics = self._observed(ops.stop_gradient(ops.max(similarity, axis=-1)), own, other, terms)
+        return terms._replace(total=ops.where(known, terms.total, float("nan")))
+
+    def _observed(self, nearest, own, other, terms):
+        active = ops.cast(ops.stop_gradient(terms.active) > 0, nearest.dtype)
+        return {
+            "active_anchors": masked_mean(active, ops.any(own, axis=-1)),
+            "positive_similarity": masked_mean(nearest, own),
+            "negative_similarity": masked_mean(masked_max(nearest, other), ops.any(other, axis=-1)),
+        }
+
+    def proxy_weights(self, labels, embeddings):
+        """The loss seen as general pair weighting, over samples and proxies.
+
+        Args:
+            labels: Integers `(B,)` or `(B, 1)`.
+            embeddings: Floats `(B, D)`.
+
+        Returns:
+            `(B, num_classes * centres)`: the derivative of the summed terms of all samples by the cosine similarity of
+            a sample to a proxy: negative where the loss pulls, positive where it pushes.
+        """
+        labels, embeddings = labels_and_embeddings(labels, embeddings, self.dtype)
+        return gradient(
+            lambda similarity: ops.sum(self._terms_of(labels, similarity).total), self._similarity(embeddings)
+        )
+
+
+def softmax_terms(logits, own, other):
+    """Cross-entropy of each sample's own class, `log(1 + sum_other exp(logit_other - logit_own))`, as `Terms`."""
+    return Terms(ops.softplus(own_against_others(logits, own, other)), count(own), count(own))
+
+
+def own_against_others(logits, own, other):
+    """`log(sum_other exp(logit_other)) - logit_own`, `(B,)`; far below zero in a row without any others."""
+    return masked_logsumexp(logits, other) - masked_sum(logits, own)
+
+
+def checked_centres(centres):
+    """The number of centres of each class, or an error."""
+    if not (isinstance(centres, numbers.Integral) and centres >= 1):
+        raise ValueError(f"`centres` must be an integer of at least 1. Received: centres={centres!r}")
+    return centres

@@ -1,0 +1,52 @@
+"""Proxy-NCA loss."""
+
+import keras
+from keras import ops
+
+from keras_epos.losses.proxy_loss import ProxyLoss, own_against_others, softmax_terms
+from keras_epos.losses.terms import Terms
+from keras_epos.pairs import count
+
+
+@keras.saving.register_keras_serializable(package="keras_epos")
+class ProxyNCALoss(ProxyLoss):
+    """Asks that each sample be nearer to the proxy of its class than to those of the other classes.
+
+        loss_i = -log(exp(-D_iy / temperature) / sum_c exp(-D_ic / temperature)),  y the class of i
+        weight of c = 2 softmax_c(-D_i / temperature) / temperature,  weight of y = -sum of the others' weights
+
+    with squared Euclidean distances `D` between unit rows. The sum is over all classes, or over the others only:
+
+        ProxyNCALoss(C)                                          ProxyNCA++, Teh et al. 2020
+        ProxyNCALoss(C, temperature=1.0, denominator="others")   Proxy-NCA, Movshovitz-Attias et al. 2017
+
+    With `"others"` the loss has no lower bound, may be negative, and pulls a sample as strongly when it is in place;
+    the softmax of the other classes alone then makes the weights. With `"all"` the pull ends with the errors, and the
+    loss is `NormalizedSoftmaxLoss` at half the temperature. Sensitive to the learning rate of the proxies: try
+    `learning_rate_multiplier=10` and more.
+
+    Args:
+        num_classes, learning_rate_multiplier, shared: See `ProxyLoss`.
+        temperature: Positive number in units of squared distance; lower looks only at the nearest classes.
+        denominator: `"all"` or `"others"`.
+
+    References: Movshovitz-Attias et al. 2017, https://arxiv.org/abs/1703.07464; Teh et al. 2020,
+    https://arxiv.org/abs/2004.01113.
+    """
+
+    def __init__(self, num_classes, temperature=1 / 9, denominator="all", **shared):
+        super().__init__(num_classes, **shared)
+        if not temperature > 0:
+            raise ValueError(f"`temperature` must be positive. Received: temperature={temperature}")
+        if denominator not in ("all", "others"):
+            raise ValueError(f'`denominator` must be "all" or "others". Received: denominator={denominator!r}')
+        self.temperature = temperature
+        self.denominator = denominator
+
+    def formula(self, similarity, own, other):
+        # D = 2 - 2 S, and the 2 is the same in numerator and denominator.
+        logits = 2 * similarity / self.temperature
+        if self.denominator == "all":
+            return softmax_terms(logits, own, other)
+        compares = ops.logical_and(ops.any(own, axis=-1), ops.any(other, axis=-1))
+        return Terms(ops.where(compares, own_against_others(logits, own, other), 0.0), count(own), count(own))
