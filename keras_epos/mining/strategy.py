@@ -72,6 +72,9 @@ def first(values, mask, number):
     values = ops.where(mask, values, LOWEST)
     if number == 1:
         indices = ops.argmax(values, axis=-1)[:, None]
+    elif keras.backend.backend() == "torch":
+        # Its top_k breaks ties as it likes; its sort is stable.
+        indices = ops.argsort(-values, axis=-1)[:, :number]
     else:
         available = values.shape[-1]
         _, indices = ops.top_k(values, number if available is None else min(number, available))

@@ -117,6 +117,9 @@ def test_ties_go_to_the_lowest_index():
     for strategy in (Easy(), Hard(), SemiHard()):
         selection = select(strategy, ease, mask, threshold=np.zeros((1, 1), "float32"))
         assert numpy(selection.indices).tolist() == [[1]]
+    ease = np.tile(np.float32([0.5, 0.25]), (1, 40))
+    for strategy, expected in ((Easy(3), [0, 2, 4]), (Hard(3), [1, 3, 5])):
+        assert numpy(select(strategy, ease, np.ones((1, 80), bool)).indices).tolist() == [expected]
 
 
 # --- copies ---
