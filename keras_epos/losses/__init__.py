@@ -10,6 +10,7 @@ from keras_epos.losses.nt_xent import NTXentLoss
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.pair_weighting import PairWeightingLoss
 from keras_epos.losses.penalties import KoLeoPenalty, NormPenalty, SpreadOutPenalty, ZeroMeanPenalty
+from keras_epos.losses.sup_con import SupConLoss
 from keras_epos.losses.triplet import EasyPositiveTripletLoss, TripletLoss
 from keras_epos.losses.weighted_sum import WeightedSum
 
@@ -20,6 +21,7 @@ LOSSES = {
     "margin": MarginLoss,
     "multi_similarity": MultiSimilarityLoss,
     "nt_xent": NTXentLoss,
+    "sup_con": SupConLoss,
     "triplet": TripletLoss,
 }
 

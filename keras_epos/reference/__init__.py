@@ -16,6 +16,7 @@ from keras_epos.reference.multi_similarity import multi_similarity
 from keras_epos.reference.nt_xent import nt_xent
 from keras_epos.reference.pairs import candidates, cosine, distance, nearness, unit
 from keras_epos.reference.strategies import distance_probabilities, easy, everything, hard, is_relative, semi_hard
+from keras_epos.reference.sup_con import sup_con
 from keras_epos.reference.terms import Terms, empty_terms, gradient, numerical_gradient
 from keras_epos.reference.triplet import triplet
 
@@ -39,6 +40,7 @@ __all__ = [
     "nt_xent",
     "numerical_gradient",
     "semi_hard",
+    "sup_con",
     "triplet",
     "unit",
 ]

@@ -16,6 +16,7 @@ from keras_epos.losses import (
     MarginLoss,
     MultiSimilarityLoss,
     NTXentLoss,
+    SupConLoss,
     TripletLoss,
 )
 from keras_epos.mining import Easy, Hard, SemiHard
@@ -82,6 +83,9 @@ LOSSES = {
     "NT-Xent": Case(partial(NTXentLoss, 0.2), partial(reference.nt_xent, temperature=0.2)),
     "circle": Case(
         partial(CircleLoss, 0.25, 16.0), partial(reference.circle, margin=0.25, gamma=16.0), detached=True
+    ),
+    "SupCon": Case(
+        partial(SupConLoss, 0.2), partial(reference.sup_con, temperature=0.2), mixed_signs=True
     ),
 }
 

@@ -23,6 +23,7 @@ from keras_epos import losses
         ("circle", {"margin": 0}, "`margin` must be in"),
         ("circle", {"margin": 1}, "`margin` must be in"),
         ("circle", {"gamma": 0}, "`gamma` must be positive"),
+        ("sup_con", {"temperature": 0}, "`temperature` must be positive"),
     ],
 )
 def test_settings_out_of_range(loss, settings, message):

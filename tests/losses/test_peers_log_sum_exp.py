@@ -12,7 +12,7 @@ import pytest
 from loss_cases import numpy, tensor, value_and_gradient
 
 from keras_epos import reference
-from keras_epos.losses import CircleLoss
+from keras_epos.losses import CircleLoss, NTXentLoss, SupConLoss
 from keras_epos.pairs import unit
 
 PML = json.loads((Path(__file__).parent / "golden" / "pml.json").read_text())
@@ -21,6 +21,8 @@ PML = json.loads((Path(__file__).parent / "golden" / "pml.json").read_text())
 SAME = {
     "circle": CircleLoss(0.4, 80, average_over="active", dtype="float64"),
     "circle 0.25 16": CircleLoss(0.25, 16, dtype="float64"),
+    "SupCon": SupConLoss(dtype="float64"),
+    "SupCon 0.5 mean": SupConLoss(0.5, dtype="float64"),
 }
 
 
@@ -60,3 +62,17 @@ def test_circle_of_keras_has_the_value_but_another_gradient():
     np.testing.assert_allclose(numpy(keras_gradient), expected, rtol=1e-4, atol=1e-4)
     lengths = [np.linalg.norm(numpy(found)) for found in (gradient, keras_gradient)]
     np.testing.assert_allclose(lengths, [10.614, 17.363], rtol=1e-3)
+
+
+def test_sup_con_with_one_positive_is_nt_xent():
+    labels, embeddings, _, _ = golden("SupCon", "random")
+    settings = {"temperature": 0.2, "positives": "easy", "reduction": None, "dtype": "float64"}
+    found, expected = (numpy(loss(**settings)(labels, embeddings)) for loss in (SupConLoss, NTXentLoss))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_sup_con_pushes_away_a_positive_that_takes_more_than_its_share():
+    angles = np.deg2rad([0, 10, 70, 100])
+    rows = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    weights = numpy(SupConLoss(dtype="float64").pair_weights(np.array([0, 0, 0, 1]), rows))
+    assert weights[0, 1] > 0 > weights[0, 2]

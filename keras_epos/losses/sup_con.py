@@ -1,0 +1,45 @@
+"""Supervised contrastive loss."""
+
+import keras
+from keras import ops
+
+from keras_epos.losses.pair_loss import PairLoss
+from keras_epos.losses.terms import Terms
+from keras_epos.pairs import count, masked_logsumexp, masked_sum
+
+
+@keras.saving.register_keras_serializable(package="keras_epos")
+class SupConLoss(PairLoss):
+    """Wants the anchor's softmax over all its pairs to be spread evenly over its positives.
+
+        loss_a = -1/|P| sum_p log(exp(S_ap / temperature) / sum over positives and negatives j of
+            exp(S_aj / temperature))
+        weight of p = (softmax_p - 1/|P|) / temperature,  weight of n = softmax_n / temperature
+
+    the softmax over all pairs of the anchor. A positive that takes more than its share is pushed away in favour of
+    the others: the form `L_out` of the paper makes a class one point. With one positive, such as `positives="easy"`,
+    nothing competes with it and the loss is `NTXentLoss`. Choose it for tight classes, with many samples of each and
+    large batches.
+
+    Args:
+        temperature: Positive number in units of similarity; the default is the paper's.
+        positives, negatives, average_over, shared: See `PairLoss`; what is not selected is not in the denominator.
+
+    Reference: Khosla et al. 2020, https://arxiv.org/abs/2004.11362.
+    """
+
+    def __init__(self, temperature=0.1, positives="all", negatives="all", average_over="valid", **shared):
+        super().__init__(positives=positives, negatives=negatives, average_over=average_over, **shared)
+        if not temperature > 0:
+            raise ValueError(f"`temperature` must be positive. Received: temperature={temperature}")
+        self.temperature = temperature
+
+    def formula(self, positives, negatives, batch):
+        near, far = positives.similarity / self.temperature, negatives.similarity / self.temperature
+        pull, push = masked_logsumexp(near, positives.mask), masked_logsumexp(far, negatives.mask)
+        number = ops.cast(count(positives.mask), near.dtype)
+        both = ops.logical_and(number > 0, ops.any(negatives.mask, axis=-1))
+        mean = masked_sum(near, positives.mask) / ops.where(number > 0, number, 1)
+        # log(sum of all) = log(sum of positives) + log(1 + sum of negatives / sum of positives)
+        value = ops.where(both, pull + ops.softplus(push - pull) - mean, 0)
+        return Terms(value, None, ops.cast(both, near.dtype))
