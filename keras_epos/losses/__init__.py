@@ -1,26 +1,44 @@
 """The losses, one a file."""
 
+import inspect
+
+from keras_epos.losses.angular import AngularLoss
+from keras_epos.losses.arc_face import ArcFaceLoss, SubCenterArcFaceLoss
 from keras_epos.losses.circle import CircleLoss
 from keras_epos.losses.contrastive import ContrastiveLoss
+from keras_epos.losses.cos_face import CosFaceLoss
 from keras_epos.losses.cross_batch_memory import CrossBatchMemory
 from keras_epos.losses.embedding_loss import EmbeddingLoss
 from keras_epos.losses.margin import MarginLoss
 from keras_epos.losses.multi_similarity import MultiSimilarityLoss
+from keras_epos.losses.normalized_softmax import NormalizedSoftmaxLoss
 from keras_epos.losses.nt_xent import NTXentLoss
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.pair_weighting import PairWeightingLoss
 from keras_epos.losses.penalties import KoLeoPenalty, NormPenalty, SpreadOutPenalty, ZeroMeanPenalty
+from keras_epos.losses.proxy_anchor import ProxyAnchorLoss
+from keras_epos.losses.proxy_loss import ProxyLoss
+from keras_epos.losses.proxy_nca import ProxyNCALoss
+from keras_epos.losses.soft_triple import SoftTripleLoss
 from keras_epos.losses.sup_con import SupConLoss
 from keras_epos.losses.triplet import EasyPositiveTripletLoss, TripletLoss
 from keras_epos.losses.weighted_sum import WeightedSum
 
 LOSSES = {
+    "angular": AngularLoss,
+    "arc_face": ArcFaceLoss,
     "circle": CircleLoss,
     "contrastive": ContrastiveLoss,
+    "cos_face": CosFaceLoss,
     "easy_positive_triplet": EasyPositiveTripletLoss,
     "margin": MarginLoss,
     "multi_similarity": MultiSimilarityLoss,
+    "normalized_softmax": NormalizedSoftmaxLoss,
     "nt_xent": NTXentLoss,
+    "proxy_anchor": ProxyAnchorLoss,
+    "proxy_nca": ProxyNCALoss,
+    "soft_triple": SoftTripleLoss,
+    "sub_center_arc_face": SubCenterArcFaceLoss,
     "sup_con": SupConLoss,
     "triplet": TripletLoss,
 }
@@ -40,6 +58,7 @@ __all__ = [
     "LOSSES",
     "EmbeddingLoss",
     "PairLoss",
+    "ProxyLoss",
     *(loss.__name__ for loss in OTHERS),
     "get",
     *(loss.__name__ for loss in LOSSES.values()),
@@ -50,8 +69,20 @@ def get(loss, **settings):
     """A loss of this library from its name, such as `"multi_similarity"`, with its arguments.
 
     Raises:
-        ValueError: If there is no loss of that name.
+        ValueError: If there is no loss of that name, or it needs arguments that are missing.
     """
     if loss not in LOSSES:
         raise ValueError(f"`loss` must be one of {sorted(LOSSES)}. Received: loss={loss!r}")
+    missing = sorted(set(required_arguments(LOSSES[loss])) - set(settings))
+    if missing:
+        raise ValueError(
+            f"`{missing[0]}` must be given for the loss {loss!r}. Received: loss={loss!r} without. Pass an object: "
+            f"keras_epos.{LOSSES[loss].__name__}({missing[0]}=...)."
+        )
     return LOSSES[loss](**settings)
+
+
+def required_arguments(loss):
+    """Names of the constructor's arguments without a default."""
+    parameters = inspect.signature(loss).parameters.values()
+    return [one.name for one in parameters if one.default is one.empty and one.kind is not one.VAR_KEYWORD]

@@ -9,6 +9,7 @@ strategies and returns `Terms`. Only NumPy is imported.
     terms.mean("active"), terms.weights, reference.gradient(terms, embeddings)
 """
 
+from keras_epos.reference.angular import angular
 from keras_epos.reference.circle import circle
 from keras_epos.reference.contrastive import contrastive
 from keras_epos.reference.margin import margin
@@ -22,6 +23,7 @@ from keras_epos.reference.triplet import triplet
 
 __all__ = [
     "Terms",
+    "angular",
     "candidates",
     "circle",
     "contrastive",

@@ -10,6 +10,7 @@ import numpy as np
 from keras_epos import reference
 from keras_epos.gradient import gradient
 from keras_epos.losses import (
+    AngularLoss,
     CircleLoss,
     ContrastiveLoss,
     EasyPositiveTripletLoss,
@@ -81,9 +82,9 @@ LOSSES = {
         partial(reference.multi_similarity, epsilon=None),
     ),
     "NT-Xent": Case(partial(NTXentLoss, 0.2), partial(reference.nt_xent, temperature=0.2)),
-    "circle": Case(
-        partial(CircleLoss, 0.25, 16.0), partial(reference.circle, margin=0.25, gamma=16.0), detached=True
-    ),
+    "circle": Case(partial(CircleLoss, 0.25, 16.0), partial(reference.circle, margin=0.25, gamma=16.0), detached=True),
+    "angular": Case(AngularLoss, reference.angular),
+    "angular 30": Case(partial(AngularLoss, 30.0), partial(reference.angular, alpha=30.0)),
     "SupCon": Case(
         partial(SupConLoss, 0.2), partial(reference.sup_con, temperature=0.2), mixed_signs=True
     ),

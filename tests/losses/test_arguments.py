@@ -23,6 +23,8 @@ from keras_epos import losses
         ("circle", {"margin": 0}, "`margin` must be in"),
         ("circle", {"margin": 1}, "`margin` must be in"),
         ("circle", {"gamma": 0}, "`gamma` must be positive"),
+        ("angular", {"alpha": 0}, "`alpha` must be an angle in degrees"),
+        ("angular", {"alpha": 61}, "`alpha` must be an angle in degrees"),
         ("sup_con", {"temperature": 0}, "`temperature` must be positive"),
     ],
 )

@@ -21,6 +21,7 @@ LOSSES = [
     losses.MultiSimilarityLoss(beta=30.0, positives="easy", positives_chosen="after_mining"),
     losses.NTXentLoss(0.2, "easy", "hard", reduction="sum"),
     losses.CircleLoss(0.25, 256.0, "easy"),
+    losses.AngularLoss(36.0, positives="easy"),
     losses.SupConLoss(0.2, "easy", "hard"),
 ]
 
