@@ -2,7 +2,7 @@
 
 Nothing here is fast. It is what the tests compare the tensor code with, and what to read when a formula is in
 doubt. A strategy is a function `(ease, candidates) -> chosen indices`; a loss takes its settings and two
-strategies and returns `Terms`. Only NumPy is imported.
+strategies and returns `Terms`; a loss with proxies takes those as well. Only NumPy is imported.
 
     from keras_epos import reference
     terms = reference.triplet(labels, embeddings, positives=reference.easy, negatives=reference.semi_hard)
@@ -10,12 +10,21 @@ strategies and returns `Terms`. Only NumPy is imported.
 """
 
 from keras_epos.reference.angular import angular
+from keras_epos.reference.arc_face import arc_face, sub_center_arc_face
 from keras_epos.reference.circle import circle
 from keras_epos.reference.contrastive import contrastive
+from keras_epos.reference.cos_face import cos_face
 from keras_epos.reference.margin import margin
 from keras_epos.reference.multi_similarity import multi_similarity
+from keras_epos.reference.n_pairs import n_pairs
+from keras_epos.reference.normalized_softmax import normalized_softmax
 from keras_epos.reference.nt_xent import nt_xent
 from keras_epos.reference.pairs import candidates, cosine, distance, nearness, unit
+from keras_epos.reference.proxies import proxy_gradients
+from keras_epos.reference.proxy_anchor import proxy_anchor
+from keras_epos.reference.proxy_nca import proxy_nca
+from keras_epos.reference.ranked_list import ranked_list
+from keras_epos.reference.soft_triple import soft_triple, soft_triple_regularizer
 from keras_epos.reference.strategies import distance_probabilities, easy, everything, hard, is_relative, semi_hard
 from keras_epos.reference.sup_con import sup_con
 from keras_epos.reference.terms import Terms, empty_terms, gradient, numerical_gradient
@@ -24,9 +33,11 @@ from keras_epos.reference.triplet import triplet
 __all__ = [
     "Terms",
     "angular",
+    "arc_face",
     "candidates",
     "circle",
     "contrastive",
+    "cos_face",
     "cosine",
     "distance",
     "distance_probabilities",
@@ -38,10 +49,19 @@ __all__ = [
     "is_relative",
     "margin",
     "multi_similarity",
+    "n_pairs",
     "nearness",
+    "normalized_softmax",
     "nt_xent",
     "numerical_gradient",
+    "proxy_anchor",
+    "proxy_gradients",
+    "proxy_nca",
+    "ranked_list",
     "semi_hard",
+    "soft_triple",
+    "soft_triple_regularizer",
+    "sub_center_arc_face",
     "sup_con",
     "triplet",
     "unit",

@@ -47,13 +47,17 @@ def gradient(terms, embeddings, average_over="valid", normalize=True):
     """
     embeddings = np.asarray(embeddings, "float64")
     rows = unit(embeddings) if normalize else embeddings
-    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
     weights = terms.weights / max(getattr(terms, average_over).sum(), 1)
     by_rows = (weights + weights.T) @ rows
-    if not normalize:
-        return by_rows
-    along = np.sum(by_rows * rows, axis=1, keepdims=True)
-    return np.where(norms == 0, 0, (by_rows - along * rows) / np.where(norms == 0, 1, norms))
+    return through_norm(by_rows, embeddings) if normalize else by_rows
+
+
+def through_norm(by_unit_rows, vectors):
+    """Derivative by vectors, given that by the vectors divided by their norms; 0 for a vector of zeros."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    rows = unit(vectors)
+    along = np.sum(by_unit_rows * rows, axis=1, keepdims=True)
+    return np.where(norms == 0, 0, (by_unit_rows - along * rows) / np.where(norms == 0, 1, norms))
 
 
 def numerical_gradient(function, embeddings, step=1e-6):
