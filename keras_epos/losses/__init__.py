@@ -11,6 +11,7 @@ from keras_epos.losses.cross_batch_memory import CrossBatchMemory
 from keras_epos.losses.embedding_loss import EmbeddingLoss
 from keras_epos.losses.margin import MarginLoss
 from keras_epos.losses.multi_similarity import MultiSimilarityLoss
+from keras_epos.losses.n_pairs import NPairsLoss
 from keras_epos.losses.normalized_softmax import NormalizedSoftmaxLoss
 from keras_epos.losses.nt_xent import NTXentLoss
 from keras_epos.losses.pair_loss import PairLoss
@@ -33,6 +34,7 @@ LOSSES = {
     "easy_positive_triplet": EasyPositiveTripletLoss,
     "margin": MarginLoss,
     "multi_similarity": MultiSimilarityLoss,
+    "n_pairs": NPairsLoss,
     "normalized_softmax": NormalizedSoftmaxLoss,
     "nt_xent": NTXentLoss,
     "proxy_anchor": ProxyAnchorLoss,

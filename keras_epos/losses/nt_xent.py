@@ -36,10 +36,16 @@ class NTXentLoss(PairLoss):
         self.temperature = temperature
 
     def formula(self, positives, negatives, batch):
-        if negatives.paired:
-            push, mask = negatives.similarity / self.temperature, ops.logical_and(positives.mask, negatives.mask)
-        else:
-            push = masked_logsumexp(negatives.similarity / self.temperature, negatives.mask)[:, None]
-            mask = ops.logical_and(positives.mask, ops.any(negatives.mask, axis=-1, keepdims=True))
-        value = ops.softplus(push - positives.similarity / self.temperature)
-        return Terms(masked_sum(value, mask), count(mask), count(mask))
+        return tuplets(
+            *(side._replace(similarity=side.similarity / self.temperature) for side in (positives, negatives))
+        )
+
+
+def tuplets(positives, negatives):
+    """`Terms` of `log(1 + sum_n exp(s_an - s_ap))`, one for each positive, of the similarities of two sides."""
+    if negatives.paired:
+        push, mask = negatives.similarity, ops.logical_and(positives.mask, negatives.mask)
+    else:
+        push = masked_logsumexp(negatives.similarity, negatives.mask)[:, None]
+        mask = ops.logical_and(positives.mask, ops.any(negatives.mask, axis=-1, keepdims=True))
+    return Terms(masked_sum(ops.softplus(push - positives.similarity), mask), count(mask), count(mask))

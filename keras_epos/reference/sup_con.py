@@ -8,7 +8,7 @@ from keras_epos.reference.terms import empty_terms
 
 
 def sup_con(labels, embeddings, temperature=0.1, positives=everything, negatives=everything, ignore_label=None):
-    """Khosla et al. 2020, `L_out`: mean over p of `-log(exp(S_ap / t) / sum_j exp(S_aj / t))`, j positive or negative."""
+    """Khosla et al. 2020, `L_out`: mean over p of `-log(exp(S_ap / t) / sum_j exp(S_aj / t))`, j over p and n."""
     terms, similarity = empty_terms(len(labels)), cosine(embeddings)
     for a in range(len(labels)):
         same, other = candidates(labels, a, ignore_label)

@@ -16,6 +16,7 @@ from keras_epos.losses import (
     EasyPositiveTripletLoss,
     MarginLoss,
     MultiSimilarityLoss,
+    NPairsLoss,
     NTXentLoss,
     SupConLoss,
     TripletLoss,
@@ -88,6 +89,8 @@ LOSSES = {
     "SupCon": Case(
         partial(SupConLoss, 0.2), partial(reference.sup_con, temperature=0.2), mixed_signs=True
     ),
+    "N-pairs": Case(NPairsLoss, reference.n_pairs, raw=True),
+    "N-pairs normalized": Case(partial(NPairsLoss, True), partial(reference.n_pairs, normalize=True)),
 }
 
 # name: (what the constructor is given, the oracle's strategy)

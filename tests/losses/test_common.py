@@ -139,7 +139,7 @@ def test_degenerate_batches_stay_finite_and_empty_ones_are_exactly_zero(loss, ca
             assert value == 0
             assert not slope.any()
             assert not weights.any()
-        if "zeros" in case:
+        if "zeros" in case and not LOSSES[loss].raw:
             assert not slope[~embeddings.any(axis=1)].any()
 
 

@@ -12,7 +12,8 @@ import pytest
 from loss_cases import numpy, tensor, value_and_gradient
 
 from keras_epos import reference
-from keras_epos.losses import CircleLoss, NTXentLoss, SupConLoss
+from keras_epos.losses import CircleLoss, NPairsLoss, NTXentLoss, SupConLoss
+from keras_epos.mining import Selection, Strategy
 from keras_epos.pairs import unit
 
 PML = json.loads((Path(__file__).parent / "golden" / "pml.json").read_text())
@@ -32,17 +33,20 @@ def golden(entry, batch):
     return *(np.array(data[key]) for key in ("labels", "embeddings")), found["value"], np.array(found["gradient"])
 
 
-@pytest.mark.parametrize(
-    ("entry", "batch"), [(entry, batch) for entry in SAME for batch in PML["entries"][entry]["batches"]]
-)
+def batches(*entries):
+    return [(entry, batch) for entry in entries for batch in PML["entries"][entry]["batches"]]
+
+
+def check(loss, labels, embeddings, value, gradient, **settings):
+    """The peer's numbers are stored to 12 digits; its softplus is the identity above 20."""
+    found_value, found_gradient = value_and_gradient(loss, labels, tensor(embeddings), **settings)
+    np.testing.assert_allclose(found_value, value, rtol=1e-9)
+    np.testing.assert_allclose(numpy(found_gradient), gradient, rtol=1e-7, atol=1e-9 * np.abs(gradient).max())
+
+
+@pytest.mark.parametrize(("entry", "batch"), batches(*SAME))
 def test_equal_to_pytorch_metric_learning(entry, batch):
-    labels, embeddings, expected_value, expected_gradient = golden(entry, batch)
-    value, gradient = value_and_gradient(SAME[entry], labels, tensor(embeddings))
-    # The peer's numbers are stored to 12 digits; its softplus is the identity above 20.
-    np.testing.assert_allclose(value, expected_value, rtol=1e-9)
-    np.testing.assert_allclose(
-        numpy(gradient), expected_gradient, rtol=1e-7, atol=1e-9 * np.abs(expected_gradient).max()
-    )
+    check(SAME[entry], *golden(entry, batch))
 
 
 def test_circle_of_keras_has_the_value_but_another_gradient():
@@ -76,3 +80,27 @@ def test_sup_con_pushes_away_a_positive_that_takes_more_than_its_share():
     rows = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     weights = numpy(SupConLoss(dtype="float64").pair_weights(np.array([0, 0, 0, 1]), rows))
     assert weights[0, 1] > 0 > weights[0, 2]
+
+
+class Columns(Strategy):
+    """Only these references."""
+
+    count = None
+
+    def __init__(self, chosen):
+        self.chosen = chosen
+
+    def select(self, ease, mask, side, threshold=None, dim=None):
+        return Selection(None, keras.ops.logical_and(mask, self.chosen[None, :]))
+
+
+@pytest.mark.parametrize(("entry", "batch"), batches("N-pairs", "N-pairs dot"))
+def test_n_pairs_of_the_peer_has_one_pair_of_each_class(entry, batch):
+    # Its anchors are the first samples of the classes; positives and negatives are the second ones only.
+    labels, embeddings, value, gradient = golden(entry, batch)
+    place = np.array([np.sum(labels[:row] == labels[row]) for row in range(len(labels))])
+    second, settings = Columns(place == 1), {"normalize": entry == "N-pairs", "dtype": "float64"}
+    loss = NPairsLoss(positives=second, negatives=second, reduction="mean_with_sample_weight", **settings)
+    check(loss, labels, embeddings, value, gradient, sample_weight=place == 0)
+    # With every sample for an anchor, and both samples of the other pairs for negatives, it is larger.
+    assert numpy(NPairsLoss(**settings)(labels, embeddings)) > 1.1 * value

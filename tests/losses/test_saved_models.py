@@ -23,6 +23,7 @@ LOSSES = [
     losses.CircleLoss(0.25, 256.0, "easy"),
     losses.AngularLoss(36.0, positives="easy"),
     losses.SupConLoss(0.2, "easy", "hard"),
+    losses.NPairsLoss(True, "easy", "hard"),
 ]
 
 READ = """

@@ -10,6 +10,7 @@ from keras_epos.losses import (
     EasyPositiveTripletLoss,
     MarginLoss,
     MultiSimilarityLoss,
+    NPairsLoss,
     NTXentLoss,
     TripletLoss,
 )
@@ -57,6 +58,10 @@ ANCHORS = {
     ),
     "N-pair with easy positives": (
         NTXentLoss(1.0, "easy", "all", reduction=None, dtype="float64"),
+        [0.860962, 0.865429, 1.398217, 1.222264, 1.091196, 1.584606, 1.772499],
+    ),
+    "N-pairs of unit rows with easy positives": (
+        NPairsLoss(positives="easy", reduction=None, dtype="float64"),
         [0.860962, 0.865429, 1.398217, 1.222264, 1.091196, 1.584606, 1.772499],
     ),
     "multi-similarity": (

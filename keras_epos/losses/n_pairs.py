@@ -1,0 +1,36 @@
+"""N-pairs loss."""
+
+import keras
+
+from keras_epos.losses.nt_xent import tuplets
+from keras_epos.losses.pair_loss import PairLoss
+
+
+@keras.saving.register_keras_serializable(package="keras_epos")
+class NPairsLoss(PairLoss):
+    """Softmax of each positive against the anchor's negatives, by inner products of embeddings of any length.
+
+        loss_a = sum_p log(1 + sum_n exp(S_an - S_ap)),  S the inner product of the raw rows
+        weight of p = -sum of its negatives' weights;  weight of n for p =
+            exp(S_an - S_ap) / (1 + sum_k exp(S_ak - S_ap))
+
+    Lengths take the place of a temperature: the loss can always fall by longer rows, so add a `NormPenalty` as the
+    paper does. With `normalize=True` it is `NTXentLoss(temperature=1)`, too soft for most uses. The paper's batch has
+    one pair of each class, the first of a pair is the anchor and its negatives are the second ones of the other pairs;
+    here every sample is an anchor, with all positives and all negatives that are selected.
+
+    Args:
+        normalize: Whether rows are divided by their norm. Mining compares by cosine similarity either way.
+        positives, negatives, average_over, shared: See `PairLoss`.
+
+    Reference: Sohn 2016, https://papers.nips.cc/paper/6200.
+    """
+
+    has_triplets = True
+
+    def __init__(self, normalize=False, positives="all", negatives="all", average_over="valid", **shared):
+        super().__init__(positives=positives, negatives=negatives, average_over=average_over, **shared)
+        self.normalize = normalize
+
+    def formula(self, positives, negatives, batch):
+        return tuplets(positives, negatives)
