@@ -20,6 +20,7 @@ from keras_epos.losses.penalties import KoLeoPenalty, NormPenalty, SpreadOutPena
 from keras_epos.losses.proxy_anchor import ProxyAnchorLoss
 from keras_epos.losses.proxy_loss import ProxyLoss
 from keras_epos.losses.proxy_nca import ProxyNCALoss
+from keras_epos.losses.ranked_list import RankedListLoss
 from keras_epos.losses.soft_triple import SoftTripleLoss
 from keras_epos.losses.sup_con import SupConLoss
 from keras_epos.losses.triplet import EasyPositiveTripletLoss, TripletLoss
@@ -39,6 +40,7 @@ LOSSES = {
     "nt_xent": NTXentLoss,
     "proxy_anchor": ProxyAnchorLoss,
     "proxy_nca": ProxyNCALoss,
+    "ranked_list": RankedListLoss,
     "soft_triple": SoftTripleLoss,
     "sub_center_arc_face": SubCenterArcFaceLoss,
     "sup_con": SupConLoss,

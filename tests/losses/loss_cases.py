@@ -18,6 +18,7 @@ from keras_epos.losses import (
     MultiSimilarityLoss,
     NPairsLoss,
     NTXentLoss,
+    RankedListLoss,
     SupConLoss,
     TripletLoss,
 )
@@ -86,11 +87,15 @@ LOSSES = {
     "circle": Case(partial(CircleLoss, 0.25, 16.0), partial(reference.circle, margin=0.25, gamma=16.0), detached=True),
     "angular": Case(AngularLoss, reference.angular),
     "angular 30": Case(partial(AngularLoss, 30.0), partial(reference.angular, alpha=30.0)),
-    "SupCon": Case(
-        partial(SupConLoss, 0.2), partial(reference.sup_con, temperature=0.2), mixed_signs=True
-    ),
+    "SupCon": Case(partial(SupConLoss, 0.2), partial(reference.sup_con, temperature=0.2), mixed_signs=True),
     "N-pairs": Case(NPairsLoss, reference.n_pairs, raw=True),
     "N-pairs normalized": Case(partial(NPairsLoss, True), partial(reference.n_pairs, normalize=True)),
+    "ranked list": Case(RankedListLoss, reference.ranked_list, detached=True),
+    "ranked list both": Case(
+        partial(RankedListLoss, 1.3, 0.5, 4.0, 2.0, 0.3),
+        partial(reference.ranked_list, alpha=1.3, margin=0.5, sharpness=4.0, positive_sharpness=2.0, balance=0.3),
+        detached=True,
+    ),
 }
 
 # name: (what the constructor is given, the oracle's strategy)

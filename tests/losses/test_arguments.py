@@ -26,6 +26,12 @@ from keras_epos import losses
         ("angular", {"alpha": 0}, "`alpha` must be an angle in degrees"),
         ("angular", {"alpha": 61}, "`alpha` must be an angle in degrees"),
         ("sup_con", {"temperature": 0}, "`temperature` must be positive"),
+        ("ranked_list", {"margin": 0}, "`alpha` and `margin` must be distances"),
+        ("ranked_list", {"margin": 1.3}, "`alpha` and `margin` must be distances"),
+        ("ranked_list", {"alpha": 2}, "`alpha` and `margin` must be distances"),
+        ("ranked_list", {"sharpness": -1}, "must be at least 0"),
+        ("ranked_list", {"positive_sharpness": -1}, "must be at least 0"),
+        ("ranked_list", {"balance": 1.1}, "`balance` must be in"),
     ],
 )
 def test_settings_out_of_range(loss, settings, message):

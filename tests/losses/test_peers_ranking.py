@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from loss_cases import numpy, tensor, value_and_gradient
 
-from keras_epos.losses import AngularLoss
+from keras_epos import reference
+from keras_epos.losses import AngularLoss, RankedListLoss
 
 PML = json.loads((Path(__file__).parent / "golden" / "pml.json").read_text())
 
@@ -43,3 +44,50 @@ def test_angular(entry, batch):
     along = np.sum(gradient * embeddings, axis=1, keepdims=True) * embeddings
     assert np.abs(along).max() > 0.01
     check(loss, labels, embeddings, value, gradient - along)
+
+
+# --- ranked list ---
+
+
+def ranked_list(labels, embeddings, alpha, margin, sharpness, positive_sharpness, balance, epsilon):
+    """As one function of the embeddings, weights included; `epsilon` joins the sums of weights."""
+    distance, total = reference.distance(embeddings), 0
+    for a in range(len(labels)):
+        same = labels == labels[a]
+        for sign, radius, steepness, share, side in (
+            (1, alpha - margin, positive_sharpness, 1 - balance, same & (np.arange(len(labels)) != a)),
+            (-1, alpha, sharpness, balance, ~same),
+        ):
+            violation = sign * (distance[a, side] - radius)
+            violation = violation[violation > 0]
+            weight = np.exp(steepness * violation)
+            total += share * (weight * violation).sum() / (weight.sum() + epsilon) if len(violation) else 0
+    return total / len(labels)
+
+
+@pytest.mark.parametrize(("entry", "batch"), batches("ranked list", "ranked list alpha"))
+def test_ranked_list(entry, batch):
+    labels, embeddings, value, gradient = golden(entry, batch)
+    peer = PML["entries"][entry]["settings"]
+    settings = {
+        "alpha": peer.get("alpha", 1 + peer["margin"] / 2),
+        "margin": peer["margin"],
+        "sharpness": peer["Tn"],
+        "positive_sharpness": peer.get("Tp", 0),
+        "balance": peer.get("imbalance", 0.5),
+    }
+    found_value, found_gradient = value_and_gradient(
+        RankedListLoss(**settings, dtype="float64"), labels, tensor(embeddings)
+    )
+    # The peer adds 1e-5 for each row of the batch to the sum of the weights.
+    np.testing.assert_allclose(found_value, ranked_list(labels, embeddings, **settings, epsilon=0), rtol=1e-9)
+    np.testing.assert_allclose(
+        value, ranked_list(labels, embeddings, **settings, epsilon=1e-5 * len(labels)), rtol=1e-9
+    )
+    np.testing.assert_allclose(found_value, value, rtol=1e-4)
+    # It also differentiates the weights, which the authors hold constant.
+    slope = reference.numerical_gradient(
+        lambda rows: ranked_list(labels, rows, **settings, epsilon=1e-5 * len(labels)), embeddings
+    )
+    np.testing.assert_allclose(gradient, slope, atol=1e-7 * np.abs(slope).max())
+    assert 0.15 < np.linalg.norm(numpy(found_gradient) - gradient) / np.linalg.norm(gradient) < 0.35

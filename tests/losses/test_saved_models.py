@@ -24,6 +24,7 @@ LOSSES = [
     losses.AngularLoss(36.0, positives="easy"),
     losses.SupConLoss(0.2, "easy", "hard"),
     losses.NPairsLoss(True, "easy", "hard"),
+    losses.RankedListLoss(1.1, 0.3, positive_sharpness=2.0, positives="easy"),
 ]
 
 READ = """
