@@ -24,6 +24,7 @@ from keras_epos.reference.proxies import proxy_gradients
 from keras_epos.reference.proxy_anchor import proxy_anchor
 from keras_epos.reference.proxy_nca import proxy_nca
 from keras_epos.reference.ranked_list import ranked_list
+from keras_epos.reference.snr_contrastive import snr_contrastive
 from keras_epos.reference.soft_triple import soft_triple, soft_triple_regularizer
 from keras_epos.reference.strategies import distance_probabilities, easy, everything, hard, is_relative, semi_hard
 from keras_epos.reference.sup_con import sup_con
@@ -59,6 +60,7 @@ __all__ = [
     "proxy_nca",
     "ranked_list",
     "semi_hard",
+    "snr_contrastive",
     "soft_triple",
     "soft_triple_regularizer",
     "sub_center_arc_face",

@@ -19,6 +19,7 @@ from keras_epos.losses import (
     NPairsLoss,
     NTXentLoss,
     RankedListLoss,
+    SNRContrastiveLoss,
     SupConLoss,
     TripletLoss,
 )
@@ -95,6 +96,19 @@ LOSSES = {
         partial(RankedListLoss, 1.3, 0.5, 4.0, 2.0, 0.3),
         partial(reference.ranked_list, alpha=1.3, margin=0.5, sharpness=4.0, positive_sharpness=2.0, balance=0.3),
         detached=True,
+    ),
+    "SNR contrastive": Case(
+        partial(SNRContrastiveLoss, 0.1, 1.9),
+        partial(reference.snr_contrastive, positive_margin=0.1, negative_margin=1.9),
+        numerical=True,
+        turns=True,
+    ),
+    "SNR contrastive raw": Case(
+        partial(SNRContrastiveLoss, normalize=False),
+        partial(reference.snr_contrastive, normalize=False),
+        raw=True,
+        numerical=True,
+        turns=True,
     ),
 }
 

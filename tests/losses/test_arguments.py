@@ -32,6 +32,8 @@ from keras_epos import losses
         ("ranked_list", {"sharpness": -1}, "must be at least 0"),
         ("ranked_list", {"positive_sharpness": -1}, "must be at least 0"),
         ("ranked_list", {"balance": 1.1}, "`balance` must be in"),
+        ("snr_contrastive", {"positive_margin": -0.1}, "must be distances with"),
+        ("snr_contrastive", {"positive_margin": 0.5, "negative_margin": 0.4}, "must be distances with"),
     ],
 )
 def test_settings_out_of_range(loss, settings, message):

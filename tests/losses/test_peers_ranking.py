@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from keras import ops
 from loss_cases import numpy, tensor, value_and_gradient
 
 from keras_epos import reference
-from keras_epos.losses import AngularLoss, RankedListLoss
+from keras_epos.losses import AngularLoss, RankedListLoss, SNRContrastiveLoss
 
 PML = json.loads((Path(__file__).parent / "golden" / "pml.json").read_text())
 
@@ -91,3 +92,40 @@ def test_ranked_list(entry, batch):
     )
     np.testing.assert_allclose(gradient, slope, atol=1e-7 * np.abs(slope).max())
     assert 0.15 < np.linalg.norm(numpy(found_gradient) - gradient) / np.linalg.norm(gradient) < 0.35
+
+
+# --- signal to noise ---
+
+
+class OneSide(SNRContrastiveLoss):
+    """The mean over the terms of one side alone: the peer adds the means of both sides, we take one of all terms."""
+
+    def __init__(self, side, **settings):
+        super().__init__(**settings)
+        self.side = side
+
+    def formula(self, positives, negatives, batch):
+        if self.side == "positives":
+            negatives = negatives._replace(mask=ops.zeros_like(negatives.mask))
+        else:
+            positives = positives._replace(mask=ops.zeros_like(positives.mask))
+        return super().formula(positives, negatives, batch)
+
+
+@pytest.mark.parametrize(("entry", "batch"), batches("SNR contrastive", "SNR contrastive margins"))
+def test_snr_contrastive(entry, batch):
+    labels, embeddings, value, gradient = golden(entry, batch)
+    found = PML["entries"][entry]
+    settings = {
+        "positive_margin": found["settings"]["pos_margin"],
+        "negative_margin": found["settings"]["neg_margin"],
+        "average_over": "active" if found["reducer"] == "AvgNonZeroReducer" else "valid",
+        "dtype": "float64",
+    }
+
+    def both(labels, embeddings):
+        return sum(OneSide(side, **settings)(labels, embeddings) for side in ("positives", "negatives"))
+
+    check(both, labels, embeddings, value, gradient)
+    # Negatives are more than positives and rest more often, so one mean of all terms is less than the two.
+    assert numpy(SNRContrastiveLoss(**settings)(labels, embeddings)) < 0.75 * value

@@ -25,6 +25,7 @@ LOSSES = [
     losses.SupConLoss(0.2, "easy", "hard"),
     losses.NPairsLoss(True, "easy", "hard"),
     losses.RankedListLoss(1.1, 0.3, positive_sharpness=2.0, positives="easy"),
+    losses.SNRContrastiveLoss(0.1, 1.5, normalize=False, positives="easy"),
 ]
 
 READ = """
