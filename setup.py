@@ -31,7 +31,7 @@ setup(
         "jax": ["jax>=0.6", *DATA],
         "torch": ["torch>=2.6", *DATA],
         "data": [*DATA, "tensorflow-datasets>=4.9.10", "importlib_resources"],
-        "test": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.14", *DATA],
+        "test": ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.14", *DATA],
         "dev": ["build>=1.2", "pre-commit>=4"],
     },
     classifiers=[
