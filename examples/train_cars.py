@@ -6,6 +6,7 @@ once with all positives, in two or three minutes.
 """
 
 import argparse
+import inspect
 import json
 import os
 import sys
@@ -132,7 +133,7 @@ def run_cars(args):
         freeze(model.backbone, args.freeze)
         model.compile(
             adamw(args.head_learning_rate, args.weight_decay, steps * epochs),
-            loss=keras_epos.losses.get(args.loss, **loss_settings(args)),
+            loss=keras_epos.losses.get(args.loss, **loss_settings(args, split.train.labels)),
             backbone_optimizer=adamw(args.learning_rate, args.weight_decay, steps * epochs),
         )
         journal.before = measure(model, test, split.test.labels)
@@ -212,9 +213,13 @@ def batch_shape(text):
     return classes, samples
 
 
-def loss_settings(args):
+def loss_settings(args, labels):
     chosen = {"temperature": 0.05} if args.loss == "nt_xent" else {}
-    chosen["positives"] = keras_epos.Easy(args.easy_k) if args.positives == "easy" else args.positives
+    takes = inspect.signature(keras_epos.losses.LOSSES[args.loss]).parameters
+    if "positives" in takes:
+        chosen["positives"] = keras_epos.Easy(args.easy_k) if args.positives == "easy" else args.positives
+    if takes.get("num_classes") and takes["num_classes"].default is inspect.Parameter.empty:
+        chosen["num_classes"] = int(labels.max()) + 1
     if args.negatives:
         chosen["negatives"] = args.negatives
     for setting in args.set:

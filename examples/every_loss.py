@@ -1,0 +1,203 @@
+"""Train briefly with every loss of the library, with all and with easy positives, and compare Recall@1 in one table.
+
+Without --data-dir a small network learns the four coarse classes of the embedded clothes, and Recall@1 is measured on
+them and on the ten kinds they hide. With --data-dir a dense layer learns from the frozen features of a backbone on
+Cars196, and Recall@1 is measured on car models that were not seen. Every run has the same budget and the library's
+default settings but for those in SETTINGS: this shows that a loss learns, not which one is best.
+
+A run that is in the results file already is not repeated, so a stopped command goes on where it was.
+"""
+
+import argparse
+import csv
+import inspect
+import os
+import statistics
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+from train_cars import Help, small_network
+
+import keras_epos
+from keras_epos.data import balanced_batches, image_batches
+
+# What differs from the defaults, and why.
+SETTINGS = {
+    # As published, on raw embeddings, which nothing else keeps short.
+    "n_pairs": {"penalty": 0.02},
+}
+MULTIPLIER = 10.0  # of the proxies' learning rate
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Help)
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with cars_train/ and devkit/ of Cars196")
+    parser.add_argument("--backbone", default="EfficientNetV2B0", metavar="NAME", help=".keras file or application")
+    parser.add_argument("--image-size", type=int, default=160, metavar="PIXELS", help="for the features of Cars196")
+    parser.add_argument("--losses", nargs="+", default=sorted(keras_epos.losses.LOSSES), metavar="NAME", help="which")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="runs of each loss")
+    parser.add_argument("--steps", type=int, metavar="N", help="batches of a run; 250, Cars196 400")
+    parser.add_argument("--out", type=Path, default=Path("runs/every_loss"), metavar="DIR", help="results and features")
+    return parser.parse_args()
+
+
+def main():
+    args = parse_arguments()
+    args.out.mkdir(parents=True, exist_ok=True)
+    task = Clothes() if args.data_dir is None else Cars(args)
+    steps = args.steps or task.steps
+    results = args.out / f"{task.name}.csv"
+    done = read(results)
+    for seed in args.seeds:
+        for loss, positives in [("untrained", ""), *arms(args.losses)]:
+            key = (loss, positives, str(seed), str(0 if loss == "untrained" else steps))
+            if key not in done:
+                done[key] = run(task, loss, positives, seed, steps)
+                write(results, done, task.measures)
+                print(f"{loss:<32}{positives:<6}seed {seed}  " + "  ".join(f"{value:6.1%}" for value in done[key]))
+    print_table(done, task.measures, args.seeds, steps)
+
+
+def arms(losses):
+    """Each loss with all positives and with easy ones, or alone where it has no choice."""
+    for loss in losses:
+        free = "positives" in inspect.signature(keras_epos.losses.LOSSES[loss].__init__).parameters
+        yield from [(loss, "all"), (loss, "easy")] if free and loss != "easy_positive_triplet" else [(loss, "")]
+
+
+# --- what there is to learn ---
+
+
+class Clothes:
+    """The embedded sample: coarse classes to learn, kinds to find again."""
+
+    name, measures, steps = "clothes", ("class R@1", "kind R@1"), 250
+
+    def __init__(self):
+        self.train, self.test = keras_epos.datasets.fashion_sample()
+        self.num_classes = int(self.train.labels.max()) + 1
+
+    def network(self):
+        return small_network()
+
+    def batches(self, seed, steps):
+        return balanced_batches(self.train.inputs[..., None] / 1.0, self.train.labels, 4, 32, seed=seed, steps=steps)
+
+    def measure(self, model):
+        embeddings = model.predict(self.test.inputs[..., None] / 1.0, verbose=0)
+        return [recall(embeddings, labels) for labels in (self.test.labels, self.test.modes)]
+
+
+class Cars:
+    """Cars196 as features of a frozen backbone, computed once: car models to learn, unseen ones to find again."""
+
+    name, measures, steps = "cars196_features", ("unseen R@1",), 400
+
+    def __init__(self, args):
+        self.split = keras_epos.datasets.cars196(args.data_dir)
+        self.num_classes = int(self.split.train.labels.max()) + 1
+        kept = args.out / f"features-{Path(args.backbone).stem}-{args.image_size}.npz"
+        if not kept.exists():
+            print("Computing the features of the frozen backbone, once")
+            model = keras_epos.EmbeddingModel(args.backbone, embedding_dim=1)
+            backbone = keras.Sequential([model.backbone, *([model.pooling] if model.pooling else [])])
+            parts = {
+                name: backbone.predict(image_batches(part.inputs, args.image_size), verbose=1)
+                for name, part in zip(("train", "test"), self.split, strict=True)
+            }
+            np.savez(kept, **parts)
+        features = np.load(kept)
+        self.train_features, self.test_features = features["train"], features["test"]
+
+    def network(self):
+        return keras.Sequential([keras.Input(self.train_features.shape[1:]), keras.layers.Identity()])
+
+    def batches(self, seed, steps):
+        return balanced_batches(self.train_features, self.split.train.labels, 10, 8, seed=seed, steps=steps)
+
+    def measure(self, model):
+        return [recall(model.predict(self.test_features, verbose=0), self.split.test.labels)]
+
+
+def recall(embeddings, labels):
+    return keras_epos.retrieval.evaluate(embeddings, labels, k=(1,), metrics="recall")["recall@1"]
+
+
+# --- a run ---
+
+
+def run(task, loss, positives, seed, steps):
+    keras.utils.set_random_seed(seed)
+    made = None if loss == "untrained" else make(loss, positives, task.num_classes)
+    model = keras_epos.EmbeddingModel(task.network(), 64, normalize=is_on_unit_rows(made))
+    if made is not None:
+        model.compile(keras.optimizers.Adam(1e-3), loss=made)
+        losses = model.fit(task.batches(seed, steps), epochs=1, verbose=0).history["loss"]
+        if not np.isfinite(losses[-1]):
+            print(f"{loss} {positives}: the loss is not finite")
+    return task.measure(model)
+
+
+def make(loss, positives, num_classes):
+    settings = dict(SETTINGS.get(loss, {}))
+    penalty = settings.pop("penalty", None)
+    parameters = inspect.signature(keras_epos.losses.LOSSES[loss].__init__).parameters
+    if positives:
+        settings["positives"] = positives
+    if positives == "all" and needs_one_positive(loss):
+        settings["negatives"] = "hard"
+    if "num_classes" in parameters and loss != "margin":
+        settings |= {"num_classes": num_classes, "learning_rate_multiplier": MULTIPLIER}
+    made = keras_epos.losses.get(loss, **settings)
+    if penalty is None:
+        return made
+    return keras_epos.WeightedSum({"pairs": made, "norm": keras_epos.NormPenalty()}, {"norm": penalty})
+
+
+def needs_one_positive(loss):
+    return False
+
+
+def is_on_unit_rows(loss):
+    parts = loss.losses.values() if isinstance(loss, keras_epos.WeightedSum) else [loss]
+    return all(getattr(part, "normalize", True) for part in parts)
+
+
+# --- results ---
+
+
+def read(path):
+    if not path.exists():
+        return {}
+    with path.open() as file:
+        rows = list(csv.reader(file))[1:]
+    return {tuple(row[:4]): [float(value) for value in row[4:]] for row in rows}
+
+
+def write(path, done, measures):
+    unfinished = path.with_suffix(".unfinished")
+    with unfinished.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["loss", "positives", "seed", "steps", *measures])
+        writer.writerows([*key, *(f"{value:.5f}" for value in values)] for key, values in done.items())
+    os.replace(unfinished, path)
+
+
+def print_table(done, measures, seeds, steps):
+    """Mean over seeds and, behind the sign, half the range between the worst and the best seed."""
+    print(f"\n{len(seeds)} seeds, {steps} steps. Mean, and half the range over seeds.\n")
+    print("| loss | positives | " + " | ".join(measures) + " |\n|---|---|" + "---|" * len(measures))
+    for loss, positives in dict.fromkeys(key[:2] for key in done):
+        rows = [values for key, values in done.items() if key[:2] == (loss, positives) and int(key[2]) in seeds]
+        cells = []
+        for column in zip(*rows, strict=True):
+            half_range = 50 * (max(column) - min(column))
+            cells.append(f"{100 * statistics.mean(column):.1f} ± {half_range:.1f} %")
+        print(f"| {loss} | {positives} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()

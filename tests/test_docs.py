@@ -1,0 +1,71 @@
+"""Every line of code in the tables of the documents names something that exists, and builds."""
+
+import ast
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import keras_epos
+import keras_epos.compat.tfa
+
+pytestmark = pytest.mark.backend("tensorflow", reason="balanced_batches needs tf.data")
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def lines(document, columns):
+    """Code in the given columns of the tables of a document."""
+    found = []
+    for line in (DOCS / document).read_text().splitlines():
+        if line.startswith("|") and not line.startswith("|---"):
+            cells = line.strip("|").split("|")
+            for column in columns:
+                found += re.findall(r"`([^`]+)`", cells[column])
+    return found
+
+
+def code_of(document, columns):
+    return [pytest.param(code, id=code) for code in dict.fromkeys(lines(document, columns)) if code[0].isalpha()]
+
+
+NAMES = {
+    **{name: getattr(keras_epos, name) for name in keras_epos.__all__},
+    "tfa": keras_epos.compat.tfa,
+    "backbone": keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]),
+    "images": np.zeros((40, 4), "float32"),
+    "labels": np.arange(40) % 4,
+    "classes": 3,
+    "m": 4,
+}
+
+
+def builds(code):
+    value = eval(code, dict(NAMES))
+    if isinstance(ast.parse(code, mode="eval").body, ast.Call):
+        assert not isinstance(value, type)
+    assert value is not None
+
+
+@pytest.mark.parametrize("code", code_of("recipes.md", [1]))
+def test_recipes(code):
+    assert isinstance(eval(code, dict(NAMES)), keras_epos.EmbeddingLoss)
+
+
+# What follows names Keras's own or is a word of the text.
+OF_KERAS = {"sample_weight", "class_weight", "fit", "export_savedmodel", "keras.Model"}
+SAVING = 'model.save("model.keras")'
+
+
+@pytest.mark.parametrize("code", [code for code in code_of("migration.md", [-1]) if code.id not in OF_KERAS | {SAVING}])
+def test_migration(code):
+    builds(code)
+
+
+def test_drop_ins():
+    drop_ins = [line for line in lines("migration.md", [1]) if line.startswith("tfa.")]
+    assert len(drop_ins) == 8
+    for line in drop_ins:
+        builds(line)
