@@ -9,6 +9,8 @@ from keras_epos.losses.contrastive import ContrastiveLoss
 from keras_epos.losses.cos_face import CosFaceLoss
 from keras_epos.losses.cross_batch_memory import CrossBatchMemory
 from keras_epos.losses.embedding_loss import EmbeddingLoss
+from keras_epos.losses.intra_pair_variance import IntraPairVarianceLoss
+from keras_epos.losses.lifted_structure import LiftedStructureLoss
 from keras_epos.losses.margin import MarginLoss
 from keras_epos.losses.multi_similarity import MultiSimilarityLoss
 from keras_epos.losses.n_pairs import NPairsLoss
@@ -34,6 +36,8 @@ LOSSES = {
     "contrastive": ContrastiveLoss,
     "cos_face": CosFaceLoss,
     "easy_positive_triplet": EasyPositiveTripletLoss,
+    "intra_pair_variance": IntraPairVarianceLoss,
+    "lifted_structure": LiftedStructureLoss,
     "margin": MarginLoss,
     "multi_similarity": MultiSimilarityLoss,
     "n_pairs": NPairsLoss,

@@ -14,6 +14,8 @@ from keras_epos.reference.arc_face import arc_face, sub_center_arc_face
 from keras_epos.reference.circle import circle
 from keras_epos.reference.contrastive import contrastive
 from keras_epos.reference.cos_face import cos_face
+from keras_epos.reference.intra_pair_variance import intra_pair_variance
+from keras_epos.reference.lifted_structure import lifted_structure
 from keras_epos.reference.margin import margin
 from keras_epos.reference.multi_similarity import multi_similarity
 from keras_epos.reference.n_pairs import n_pairs
@@ -47,7 +49,9 @@ __all__ = [
     "everything",
     "gradient",
     "hard",
+    "intra_pair_variance",
     "is_relative",
+    "lifted_structure",
     "margin",
     "multi_similarity",
     "n_pairs",

@@ -14,6 +14,8 @@ from keras_epos.losses import (
     CircleLoss,
     ContrastiveLoss,
     EasyPositiveTripletLoss,
+    IntraPairVarianceLoss,
+    LiftedStructureLoss,
     MarginLoss,
     MultiSimilarityLoss,
     NPairsLoss,
@@ -110,6 +112,13 @@ LOSSES = {
         numerical=True,
         turns=True,
     ),
+    "intra-pair variance": Case(
+        partial(IntraPairVarianceLoss, 0.05, 0.1),
+        partial(reference.intra_pair_variance, positive_epsilon=0.05, negative_epsilon=0.1),
+        mixed_signs=True,
+    ),
+    "lifted structure": Case(LiftedStructureLoss, reference.lifted_structure),
+    "lifted structure -0.4": Case(partial(LiftedStructureLoss, -0.4), partial(reference.lifted_structure, margin=-0.4)),
 }
 
 # name: (what the constructor is given, the oracle's strategy)

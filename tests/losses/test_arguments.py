@@ -34,6 +34,8 @@ from keras_epos import losses
         ("ranked_list", {"balance": 1.1}, "`balance` must be in"),
         ("snr_contrastive", {"positive_margin": -0.1}, "must be distances with"),
         ("snr_contrastive", {"positive_margin": 0.5, "negative_margin": 0.4}, "must be distances with"),
+        ("intra_pair_variance", {"positive_epsilon": 1}, "`positive_epsilon` must be in"),
+        ("intra_pair_variance", {"negative_epsilon": -0.1}, "`negative_epsilon` must be at least 0"),
     ],
 )
 def test_settings_out_of_range(loss, settings, message):

@@ -11,7 +11,7 @@ from keras import ops
 from loss_cases import numpy, tensor, value_and_gradient
 
 from keras_epos import reference
-from keras_epos.losses import AngularLoss, RankedListLoss, SNRContrastiveLoss
+from keras_epos.losses import AngularLoss, IntraPairVarianceLoss, RankedListLoss, SNRContrastiveLoss
 
 PML = json.loads((Path(__file__).parent / "golden" / "pml.json").read_text())
 
@@ -129,3 +129,12 @@ def test_snr_contrastive(entry, batch):
     check(both, labels, embeddings, value, gradient)
     # Negatives are more than positives and rest more often, so one mean of all terms is less than the two.
     assert numpy(SNRContrastiveLoss(**settings)(labels, embeddings)) < 0.75 * value
+
+
+# --- intra-pair variance ---
+
+
+@pytest.mark.parametrize(("entry", "batch"), batches("intra-pair variance", "intra-pair variance eps"))
+def test_intra_pair_variance(entry, batch):
+    settings = PML["entries"][entry]["settings"]
+    check(IntraPairVarianceLoss(settings["pos_eps"], settings["neg_eps"], dtype="float64"), *golden(entry, batch))

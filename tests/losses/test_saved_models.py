@@ -26,6 +26,8 @@ LOSSES = [
     losses.NPairsLoss(True, "easy", "hard"),
     losses.RankedListLoss(1.1, 0.3, positive_sharpness=2.0, positives="easy"),
     losses.SNRContrastiveLoss(0.1, 1.5, normalize=False, positives="easy"),
+    losses.IntraPairVarianceLoss(0.02, 0.05, negatives="hard"),
+    losses.LiftedStructureLoss(0.5, "easy", "hard"),
 ]
 
 READ = """

@@ -1,0 +1,67 @@
+"""Intra-pair variance loss."""
+
+import keras
+from keras import ops
+
+from keras_epos.losses.pair_loss import PairLoss
+from keras_epos.losses.terms import Terms
+from keras_epos.pairs import count, masked_mean, masked_sum
+
+
+@keras.saving.register_keras_serializable(package="keras_epos")
+class IntraPairVarianceLoss(PairLoss):
+    """Draws the similarities of all positive pairs of a batch together, and those of all negative pairs.
+
+        loss = mean_p max(0, (1 - positive_epsilon) m_p - S_ap)^2 + mean_n max(0, S_an - (1 + negative_epsilon) m_n)^2
+
+    where `m_p` and `m_n` are the mean similarities of the positive and of the negative pairs, and the means run over
+    all pairs of the batch, not those of one anchor. With the hinges `h`
+
+        weight of p = 2 ((1 - positive_epsilon) mean(h) - h_ap),  of n = 2 (h_an - (1 + negative_epsilon) mean(h))
+
+    divided by the number of such pairs. The means `m` are differentiated: a positive more similar than the mean is
+    pushed away a little, since that makes all of them alike. So the loss alone says nothing of positives against
+    negatives, and keeps no modes apart; it is made to be added to `TupletMarginLoss` by a `WeightedSum`. Where `m_n` is
+    negative the factor moves the border away from 0, as it stands in the paper.
+
+    Args:
+        positive_epsilon: Relative slack below the mean of the positives, in [0, 1).
+        negative_epsilon: Relative slack above the mean of the negatives, at least 0.
+        positives, negatives, average_over, shared: See `PairLoss`. With `positives="easy"` the easy pairs alone are
+            drawn together. An anchor has one term, active
+            when one of its hinges is, so that a mean over anchors is the loss above.
+
+    Reference: Yu and Tao 2019, https://doi.org/10.1109/ICCV.2019.00659.
+    """
+
+    def __init__(
+        self,
+        positive_epsilon=0.01,
+        negative_epsilon=0.01,
+        positives="all",
+        negatives="all",
+        average_over="valid",
+        **shared,
+    ):
+        super().__init__(positives=positives, negatives=negatives, average_over=average_over, **shared)
+        if not 0 <= positive_epsilon < 1:
+            raise ValueError(f"`positive_epsilon` must be in [0, 1). Received: positive_epsilon={positive_epsilon}")
+        if not negative_epsilon >= 0:
+            raise ValueError(f"`negative_epsilon` must be at least 0. Received: negative_epsilon={negative_epsilon}")
+        self.positive_epsilon = positive_epsilon
+        self.negative_epsilon = negative_epsilon
+
+    def formula(self, positives, negatives, batch):
+        near, far = positives.similarity, negatives.similarity
+        too_far = (1 - self.positive_epsilon) * masked_mean(near, positives.mask) - near
+        too_near = far - (1 + self.negative_epsilon) * masked_mean(far, negatives.mask)
+        takes_part = ops.logical_or(ops.any(positives.mask, axis=-1), ops.any(negatives.mask, axis=-1))
+        number = ops.sum(ops.cast(takes_part, near.dtype))
+        total, active = 0, 0
+        for violation, mask in ((too_far, positives.mask), (too_near, negatives.mask)):
+            pairs = ops.sum(ops.cast(mask, near.dtype))
+            # The mean over anchors, taken later, turns this into the mean over pairs.
+            share = number / ops.where(pairs > 0, pairs, 1)
+            total += share * masked_sum(ops.square(ops.relu(violation)), mask)
+            active += count(ops.logical_and(mask, violation > 0))
+        return Terms(total, ops.cast(takes_part, near.dtype), ops.minimum(active, 1))
