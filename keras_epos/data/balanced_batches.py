@@ -22,6 +22,7 @@ def balanced_batches(
     samples_per_class=8,
     *,
     load=None,
+    ids=False,
     on_error="raise",
     small_classes="skip",
     seed=0,
@@ -55,6 +56,8 @@ def balanced_batches(
             `seed` gets an int32 tensor `(2,)`, different for every sample drawn, for
             `tf.random.stateless_*` and `tf.image.stateless_*`. None: the inputs themselves are
             stacked. Work on whole batches belongs in `.map` on the result.
+        ids: whether y gets a second column, the index of the sample, so that a loss knows a sample
+            again: `keras_epos.CrossBatchMemory` needs it.
         on_error: where `load` fails on an input, e.g. a damaged photograph: 'raise' names the
             input; 'skip' warns once for each input and puts another sample of the same class in its
             place. The shape stays P x K; only a class with fewer than K readable samples repeats
@@ -74,7 +77,7 @@ def balanced_batches(
 
     Returns:
         `tf.data.Dataset` of `(x, y)`: x stacked to `(P * K, ...)`; y `(P * K,)` in the dtype of
-        `labels`. Its cardinality is set. The K samples of a class stand side by side.
+        `labels`, or int64 `(P * K, 2)` with `ids`. Its cardinality is set. The K samples of a class stand side by side.
 
     Raises:
         ValueError: if a request cannot be met, at once; or while iterating, for on_error='raise',
@@ -107,6 +110,8 @@ def balanced_batches(
             "Leave it out for one pass over about as many samples as there are."
         )
 
+    if ids:
+        labels = np.stack([labels.astype(np.int64), np.arange(len(labels))], axis=1)
     numbers = _step_numbers(start_step, steps).map(lambda n: n * num_shards + shard_index)
     if load is None:
         dataset = _stacked(numbers, inputs, labels, indices)

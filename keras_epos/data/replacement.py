@@ -23,7 +23,7 @@ class Replacement:
         if not self._replace:
             return self._load_sample(indices[row], seed), self._labels[indices[row]]
         chosen = self._replacement(indices, int(step), int(row))
-        return self._load_sample(chosen, seed), self._labels[indices[row]]
+        return self._load_sample(chosen, seed), self._labels[chosen]
 
     def _replacement(self, indices, step, row):
         """Return the sample that stands in for `row`: the same whatever was found out before."""
@@ -41,7 +41,7 @@ class Replacement:
         if not pool:
             raise ValueError(
                 "`inputs` must have a readable sample of every class. Received: "
-                f"class {self._labels[indices[row]]} without one; the last error was: "
+                f"class {np.ravel(self._labels[indices[row]])[0]} without one; the last error was: "
                 f"{self._errors[indices[row]]}"
             )
         return pool[bad.index(row - first) % len(pool)]

@@ -172,3 +172,12 @@ def test_impossible_requests():
         arguments = {"classes_per_batch": 4} | arguments
         with pytest.raises(ValueError, match=message):
             balanced_batches(**arguments)
+
+
+@pytest.mark.parametrize("load", [None, lambda x: x])
+def test_ids_tell_which_sample_it_is(load):
+    inputs, labels = np.arange(40, dtype="float32") * 10, np.arange(40, dtype="int32") % 5
+    for x, y in balanced_batches(inputs, labels, 3, 4, load=load, ids=True, steps=4):
+        assert y.dtype == "int64"
+        np.testing.assert_array_equal(x, 10 * y[:, 1].numpy())
+        np.testing.assert_array_equal(labels[y[:, 1].numpy()], y[:, 0])

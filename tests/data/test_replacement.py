@@ -109,3 +109,14 @@ def test_skip_gives_up_on_a_class_without_readable_samples(damaged):
         pytest.raises(tf.errors.InvalidArgumentError, match=r"class 0 without one.*photo \d\.jpg"),
     ):
         list(dataset)
+
+
+def test_ids_are_those_of_the_samples_that_came(damaged):
+    paths = damaged(1, 2, 20)
+    which = identify(paths)
+    dataset = balanced_batches(paths, LABELS, 4, 3, load=load_image(8), steps=8, on_error="skip", ids=True)
+    with pytest.warns(UserWarning, match="Skipped"):
+        batches = list(dataset)
+    for x, y in batches:
+        np.testing.assert_array_equal(which(x), y[:, 1])
+        assert not {1, 2, 20} & set(y[:, 1].numpy().tolist())
