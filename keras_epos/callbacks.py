@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_epos import retrieval
+from keras_epos import same_class as relations
 
 
 class RecallAtK(keras.callbacks.Callback):
@@ -26,12 +27,14 @@ class RecallAtK(keras.callbacks.Callback):
         images: What the model takes, as an array `(N, ...)` or a structure of such arrays; or finite batches: a
             `tf.data.Dataset`, `keras.utils.PyDataset` or iterable of `(images, labels)`, or of images alone when
             `labels` are given (then it must not shuffle).
-        labels: Integers or strings `(N,)`; `None` when the batches bring them.
+        labels: Integers or strings `(N,)`, or what `same_class` takes; `None` when the batches bring them.
         k: Ranks of Recall@K.
         gallery: `(images, labels)` or batches of such pairs, in which `images` are searched. By default each image is
             searched among all others.
         metrics: Some of `"recall"`, `"map@r"`, `"r_precision"`; see `keras_epos.retrieval.evaluate`.
         ids: Passed on to `keras_epos.retrieval.evaluate`, for several images of one item. `(N,)`
+        same_class: `"equal"`, `"share_a_label"` for labels that are rows of zeros and ones `(N, L)`, or a function of
+            the labels; see `keras_epos.retrieval.evaluate`.
         batch_size: Images embedded at once, when they come as arrays.
         prefix: Put before the names in the logs.
         every: Epochs from one measurement to the next. The first and the last epoch of a `fit` are always measured,
@@ -56,6 +59,7 @@ class RecallAtK(keras.callbacks.Callback):
         gallery=None,
         metrics=retrieval.METRICS,
         ids=None,
+        same_class="equal",
         batch_size=128,
         prefix="val_",
         every=1,
@@ -68,6 +72,8 @@ class RecallAtK(keras.callbacks.Callback):
         if gallery is not None and ids is not None:
             raise ValueError("`ids` must be None with a gallery, which has no ids to compare them with.")
         self.images, self.labels, self.gallery, self.ids = images, labels, gallery, ids
+        relations.get(same_class)  # Turns away what is no relation now, not after an epoch.
+        self.same_class = same_class
         self.k = (k,) if np.isscalar(k) else tuple(k)
         self.metrics = (metrics,) if isinstance(metrics, str) else tuple(metrics)
         self.batch_size = batch_size
@@ -87,7 +93,14 @@ class RecallAtK(keras.callbacks.Callback):
         if self._references is not None:
             gallery_embeddings, gallery_labels = _embed(model, self._references)
         return retrieval.evaluate(
-            embeddings, labels, gallery_embeddings, gallery_labels, k=self.k, metrics=self.metrics, ids=self.ids
+            embeddings,
+            labels,
+            gallery_embeddings,
+            gallery_labels,
+            k=self.k,
+            metrics=self.metrics,
+            ids=self.ids,
+            same_class=self.same_class,
         )
 
     def on_train_begin(self, logs=None):

@@ -84,6 +84,20 @@ def test_gallery(model):
     assert RecallAtK(IMAGES[:9], LABELS[:9], k=K, gallery=batches).evaluate(model) == expected
 
 
+def test_several_labels_an_image(model):
+    labels = np.random.default_rng(1).integers(0, 2, size=(30, 4))
+    shared = {"k": K, "same_class": "share_a_label"}
+    expected = retrieval.evaluate(model.predict(IMAGES, verbose=0), labels, **shared)
+    assert RecallAtK(IMAGES, labels, **shared).evaluate(model) == expected
+    assert RecallAtK(IMAGES.tolist(), labels.tolist(), **shared).evaluate(model) == expected
+    tf = pytest.importorskip("tensorflow")
+    batches = tf.data.Dataset.from_tensor_slices((IMAGES, labels)).batch(7)
+    assert RecallAtK(batches, **shared).evaluate(model) == expected
+    embeddings = model.predict(IMAGES, verbose=0)
+    expected = retrieval.evaluate(embeddings, labels, embeddings, labels, **shared)
+    assert RecallAtK(IMAGES, labels, gallery=batches, **shared).evaluate(model) == expected
+
+
 def test_initial_and_skipped_epochs(model):
     callback = RecallAtK(IMAGES, LABELS, k=1, metrics="recall", every=3, on_train_begin=True, prefix="")
     history = model.fit(**TRAIN | {"epochs": 5}, callbacks=[callback])
@@ -178,6 +192,7 @@ def test_outputs_that_are_no_embeddings_are_refused():
         ({"images": iter([IMAGES]), "labels": LABELS}, "`images` must give its batches again"),
         ({"images": IMAGES, "labels": LABELS, "every": 0}, "`every` must be a positive integer"),
         ({"images": IMAGES, "labels": LABELS, "gallery": (IMAGES,)}, "`gallery` must be"),
+        ({"images": IMAGES, "labels": LABELS, "same_class": "genus"}, "`same_class` must be one of"),
     ],
 )
 def test_errors_name_the_argument(arguments, message):

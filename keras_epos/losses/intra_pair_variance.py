@@ -28,8 +28,7 @@ class IntraPairVarianceLoss(PairLoss):
         positive_epsilon: Relative slack below the mean of the positives, in [0, 1).
         negative_epsilon: Relative slack above the mean of the negatives, at least 0.
         positives, negatives, average_over, shared: See `PairLoss`. With `positives="easy"` the easy pairs alone are
-            drawn together. An anchor has one term, active
-            when one of its hinges is, so that a mean over anchors is the loss above.
+            drawn together. An anchor has one term, active when one of its hinges is; the mean over anchors is the loss.
 
     Reference: Yu and Tao 2019, https://doi.org/10.1109/ICCV.2019.00659.
     """

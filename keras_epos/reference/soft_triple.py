@@ -17,9 +17,10 @@ from keras_epos.reference.proxies import (
 def soft_triple(
     labels, embeddings, proxies, centres=10, scale=20.0, gamma=0.1, margin=0.01, tau=0.2, ignore_label=None
 ):
-    """Qian et al. 2019: cross-entropy of `scale * (S_c - margin [c is own])`, `S_c = sum_k softmax_k(S_ck / gamma) S_ck`.
+    """Qian et al. 2019: cross-entropy of `scale * (S_c - margin [c is own])`.
 
-    Every sample's total contains `tau` times the regulariser, which the weights know nothing of.
+    `S_c = sum_k softmax_k(S_ck / gamma) S_ck` over the centres of class `c`. Every total contains `tau` times the
+    regulariser, which the weights know nothing of.
     """
     similarity = to_proxies(embeddings, proxies, centres)
     terms = empty_proxy_terms(similarity)

@@ -41,8 +41,8 @@ def check_labels(name, labels, num_rows):
         values = values[:, 0]
     if values.ndim != 1:
         raise ValueError(
-            f"`{name}` must be of shape (rows,). Received: {name}={_describe(values)}. One-hot labels become class "
-            "numbers by `argmax(axis=1)`."
+            f"`{name}` must be of shape (rows,). Received: {name}={_describe(values)}. For rows of several labels pass "
+            '`same_class="share_a_label"`; one-hot labels become class numbers by `argmax(axis=1)`.'
         )
     if len(values) != num_rows:
         raise ValueError(f"`{name}` must have one entry for each of {num_rows} rows. Received: {len(values)} entries.")
@@ -62,6 +62,50 @@ def _check_whole(name, values):
             "too large to be exact. Keep labels integers throughout."
         )
     return values.astype(np.int64)
+
+
+def check_label_rows(arguments, multi_hot):
+    """Labels of one or two sides for a function of them; `arguments` are `(name, labels, number of rows)`."""
+    values = [_check_label_row(*argument, multi_hot) for argument in arguments]
+    if multi_hot and values[0].shape[1] != values[-1].shape[1]:
+        raise ValueError(
+            f"`gallery_labels` must have the {values[0].shape[1]} columns of `labels`. Received: "
+            f"gallery_labels={_describe(values[-1])}."
+        )
+    return values
+
+
+def _check_label_row(name, labels, num_rows, multi_hot):
+    if labels is None:
+        raise ValueError(f"`{name}` must be labels, one a row. Received: {name}=None.")
+    values = _to_numpy(labels)
+    if multi_hot:
+        values = _check_multi_hot(name, values)
+    elif values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim == 0 or len(values) != num_rows:
+        raise ValueError(
+            f"`{name}` must have one entry for each of {num_rows} rows. Received: {name}={_describe(values)}."
+        )
+    return values
+
+
+def _check_multi_hot(name, values):
+    if values.ndim != 2 or values.dtype.kind not in "iubf" or ((values != 0) & (values != 1)).any():
+        raise ValueError(
+            f'`{name}` must be zeros and ones of shape (rows, labels) with same_class="share_a_label". Received: '
+            f"{name}={_describe(values)}{'' if values.ndim != 2 else ' with other entries'}. For one class number a "
+            "row leave `same_class` out."
+        )
+    return values.astype(bool)
+
+
+def check_result(same, shape):
+    if same.shape != shape:
+        raise ValueError(
+            f"`same_class` must return booleans {shape} for {shape[0]} queries and {shape[1]} references. Received: "
+            f"{_describe(same)}. Compare `labels[:, None]` with `reference_labels[None, :]`."
+        )
 
 
 def check_same_kind(arguments, values):
@@ -98,11 +142,15 @@ def check_same_dim(queries, gallery):
 
 
 def check_one_label_per_id(queries, gallery):
-    ids = np.concatenate([queries.ids, gallery.ids])
-    labels = np.concatenate([queries.labels, gallery.labels])
+    both = [queries] if gallery is queries else [queries, gallery]
+    ids = np.concatenate([side.ids for side in both])
     order = np.argsort(ids, kind="stable")
-    repeated = np.diff(ids[order]) == 0
-    wrong = int((repeated & (np.diff(labels[order]) != 0)).sum())
+    repeated = np.flatnonzero(np.diff(ids[order]) == 0)
+    if not len(repeated):
+        return
+    labels = np.concatenate([side.labels for side in both])
+    differs = labels[order[repeated]] != labels[order[repeated + 1]]
+    wrong = int(differs.reshape(len(repeated), -1).any(axis=1).sum())
     if wrong:
         raise ValueError(
             f"`ids` must have one label each. Received: ids of which {wrong} stand with two labels. Rows with the "

@@ -1,12 +1,11 @@
 """EmbeddingModel: backbone, dense layer, unit norm; trained by any loss of the library."""
 
-import re
-
 import keras
 
 from keras_epos import losses
 from keras_epos.losses import EmbeddingLoss
 from keras_epos.training.backbone import load_backbone, pooling_for, set_dtype_policy
+from keras_epos.training.optimizers import by_part
 
 
 @keras.saving.register_keras_serializable(package="keras_epos")
@@ -98,9 +97,7 @@ class EmbeddingModel(keras.Model):
             **arguments,
         }
         self._adopt(loss)
-        if backbone_optimizer is not None:
-            optimizer = self._two_optimizers(optimizer, backbone_optimizer)
-        super().compile(optimizer=optimizer, loss=loss, **arguments)
+        super().compile(optimizer=self._combined(optimizer, backbone_optimizer), loss=loss, **arguments)
 
     def _adopt(self, loss):
         self._embedding_losses = [part for part in keras.tree.flatten(loss) if isinstance(part, EmbeddingLoss)]
@@ -113,15 +110,11 @@ class EmbeddingModel(keras.Model):
         self._watched = {name: keras.metrics.Mean(name) for name in names}
         self._tracker.locked = was_locked
 
-    def _two_optimizers(self, optimizer, backbone_optimizer):
-        own_layers = [self.embedding, *(state for state in self._loss_state if isinstance(state, keras.Layer))]
-        names = "|".join(re.escape(layer.name) for layer in own_layers)
-        return keras.optimizers.MultiOptimizer(
-            keras.optimizers.OptimizerMap(
-                default_optimizer=keras.optimizers.get(backbone_optimizer),
-                optimizer_map={rf"(.*/)?({names})/[^/]+": keras.optimizers.get(optimizer)},
-            )
-        )
+    def _combined(self, optimizer, backbone_optimizer):
+        optimizer, backbone_optimizer = keras.optimizers.get(optimizer), keras.optimizers.get(backbone_optimizer)
+        layers = [self.embedding, *(state for state in self._loss_state if isinstance(state, keras.Layer))]
+        parts = [(layer, optimizer, getattr(layer, "learning_rate_multiplier", 1)) for layer in layers]
+        return by_part(backbone_optimizer or optimizer, parts)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         for part in self._embedding_losses:

@@ -1,6 +1,6 @@
-"""Losses of log-sum-exp form against pytorch-metric-learning and Keras: the same numbers, or what differs and why.
+"""Losses of log-sum-exp form against pytorch-metric-learning, Keras and tensorflow-addons: the same, or why not.
 
-Where a peer's definition is another one, a test pins the difference.
+The same numbers, or, where a peer's definition is another one, a test that pins the difference.
 """
 
 import json
@@ -12,16 +12,20 @@ import pytest
 from loss_cases import numpy, tensor, value_and_gradient
 
 from keras_epos import reference
-from keras_epos.losses import CircleLoss, NPairsLoss, NTXentLoss, SupConLoss
+from keras_epos.losses import CircleLoss, LiftedStructureLoss, NPairsLoss, NTXentLoss, SupConLoss
 from keras_epos.mining import Selection, Strategy
 from keras_epos.pairs import unit
 
+TFA = json.loads((Path(__file__).parents[1] / "compat" / "golden" / "tfa.json").read_text())
 PML = json.loads((Path(__file__).parent / "golden" / "pml.json").read_text())
 
 # entry: the same loss of ours
 SAME = {
     "circle": CircleLoss(0.4, 80, average_over="active", dtype="float64"),
     "circle 0.25 16": CircleLoss(0.25, 16, dtype="float64"),
+    # Only the difference of the two margins of the peer counts.
+    "lifted structure": LiftedStructureLoss(1.0, dtype="float64"),
+    "lifted structure margins": LiftedStructureLoss(0.8 - 0.3, average_over="active", dtype="float64"),
     "SupCon": SupConLoss(dtype="float64"),
     "SupCon 0.5 mean": SupConLoss(0.5, dtype="float64"),
 }
@@ -104,3 +108,17 @@ def test_n_pairs_of_the_peer_has_one_pair_of_each_class(entry, batch):
     check(loss, labels, embeddings, value, gradient, sample_weight=place == 0)
     # With every sample for an anchor, and both samples of the other pairs for negatives, it is larger.
     assert numpy(NPairsLoss(**settings)(labels, embeddings)) > 1.1 * value
+
+
+@pytest.mark.parametrize("batch", ["random", "balanced", "pairs", "lone"])
+@pytest.mark.parametrize("settings", [{}, {"margin": 0.4}])
+def test_lifted_structure_of_tensorflow_addons(settings, batch):
+    wanted = {"loss": "lifted_struct_loss", "settings": settings, "batch": batch}
+    (case,) = (case for case in TFA["cases"] if "dtype" not in case and wanted.items() <= case.items())
+    labels, embeddings = (np.array(TFA["batches"][batch][key]) for key in ("labels", "embeddings"))
+    value, gradient = value_and_gradient(LiftedStructureLoss(**settings, dtype="float64"), labels, tensor(embeddings))
+    # The peer does not divide rows by their norm: here they are unit, and ours has no gradient along them.
+    theirs = np.array(case["gradient"])
+    theirs -= np.sum(theirs * embeddings, axis=1, keepdims=True) * embeddings
+    np.testing.assert_allclose(value, case["value"], rtol=1e-6)
+    np.testing.assert_allclose(numpy(gradient), theirs, rtol=1e-4, atol=1e-6)

@@ -1,0 +1,48 @@
+"""Lifted structure loss."""
+
+import keras
+from keras import ops
+
+from keras_epos.losses.pair_loss import PairLoss
+from keras_epos.losses.terms import Terms
+from keras_epos.pairs import LOWEST, count, masked_logsumexp, masked_sum
+
+
+@keras.saving.register_keras_serializable(package="keras_epos")
+class LiftedStructureLoss(PairLoss):
+    """Holds every positive pair against the negatives of both of its ends.
+
+        J_ap = D_ap + log(sum_{n of a} exp(margin - D_an) + sum_{n of p} exp(margin - D_pn))
+        loss_a = sum_p max(0, J_ap)^2 / 2
+        weight of p = -max(0, J_ap),  weight of n of a, or of p, for J_ap =
+            max(0, J_ap) exp(margin - D) / (sum_{n of a} exp(margin - D_an) + sum_{n of p} exp(margin - D_pn))
+
+    with Euclidean distances `D` between unit rows; the weights are those by the distance, with the sign of pulling and
+    pushing. `J` grows with the logarithm of the batch, so that hardly a pair ever comes to rest: a loss for large
+    batches with many classes. The negatives of `p` are those selected for it as an anchor; positives from a memory
+    have none. As published the mean is over the positive pairs.
+
+    Args:
+        margin: Any number, in units of distance.
+        positives, negatives, average_over, shared: See `PairLoss`.
+
+    Reference: Oh Song et al. 2016, https://arxiv.org/abs/1511.06452.
+    """
+
+    metric = "euclidean"
+
+    def __init__(self, margin=1.0, positives="all", negatives="all", average_over="valid", **shared):
+        super().__init__(positives=positives, negatives=negatives, average_over=average_over, **shared)
+        self.margin = margin
+
+    def formula(self, positives, negatives, batch):
+        of_anchors = masked_logsumexp(self.margin + negatives.similarity, negatives.mask)
+        anchors, references = ops.shape(batch.products)
+        beyond = ops.full((references - anchors,), LOWEST, dtype=of_anchors.dtype)
+        of_positives = positives.of(ops.concatenate([of_anchors, beyond]))
+        of_anchors = of_anchors[:, None]
+        largest = ops.stop_gradient(ops.maximum(of_anchors, of_positives))
+        of_both = ops.log(ops.exp(of_anchors - largest) + ops.exp(of_positives - largest)) + largest
+        violation = ops.relu(of_both - positives.similarity)
+        active = count(ops.logical_and(positives.mask, violation > 0))
+        return Terms(masked_sum(ops.square(violation) / 2, positives.mask), count(positives.mask), active)

@@ -1,0 +1,98 @@
+"""The losses with proxies that their common checks run over. Adding one is adding a line to CASES."""
+
+from functools import partial
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from loss_cases import numpy, tensor
+
+from keras_epos import reference
+from keras_epos.gradient import gradient
+from keras_epos.losses import (
+    ArcFaceLoss,
+    CosFaceLoss,
+    NormalizedSoftmaxLoss,
+    ProxyAnchorLoss,
+    ProxyNCALoss,
+    SoftTripleLoss,
+    SubCenterArcFaceLoss,
+)
+
+NUM_CLASSES = 5
+
+
+class Case(NamedTuple):
+    """A loss with its oracle of the same settings.
+
+    Attributes:
+        make: The class.
+        oracle: The function of `reference`.
+        settings: Arguments of both.
+        centres: Proxies of each class.
+    """
+
+    make: object
+    oracle: object
+    settings: dict = {}
+    centres: int = 1
+
+    @property
+    def of_settings(self):
+        return partial(self.oracle, **self.settings)
+
+
+CASES = {
+    "normalized softmax": Case(NormalizedSoftmaxLoss, reference.normalized_softmax),
+    "CosFace": Case(CosFaceLoss, reference.cos_face, {"margin": 0.2, "scale": 16.0}),
+    "ArcFace": Case(ArcFaceLoss, reference.arc_face, {"margin": 0.4, "scale": 16.0}),
+    "ArcFace wide": Case(ArcFaceLoss, reference.arc_face, {"margin": 1.4, "scale": 4.0}),
+    "sub-center ArcFace": Case(
+        SubCenterArcFaceLoss, reference.sub_center_arc_face, {"margin": 0.4, "scale": 16.0, "centres": 3}, 3
+    ),
+    "SoftTriple": Case(SoftTripleLoss, reference.soft_triple, {"centres": 3}, 3),
+    "SoftTriple one centre": Case(SoftTripleLoss, reference.soft_triple, {"centres": 1}, 1),
+    "Proxy-NCA": Case(ProxyNCALoss, reference.proxy_nca, {"temperature": 1.0, "denominator": "others"}),
+    "Proxy-NCA++": Case(ProxyNCALoss, reference.proxy_nca),
+    "Proxy-Anchor": Case(ProxyAnchorLoss, reference.proxy_anchor, {"margin": 0.2, "alpha": 8.0}),
+}
+
+
+def batch(seed=0, dim=4, classes=(5, 4, 2, 1)):
+    """Labels, embeddings and, by the number of centres, proxies; of the classes one is absent."""
+    random = np.random.default_rng(seed)
+    labels = random.permutation(np.repeat(np.arange(len(classes)), classes))
+    directions = random.standard_normal((NUM_CLASSES, dim))
+    embeddings = 0.8 * directions[labels] + random.standard_normal((len(labels), dim))
+    embeddings *= random.uniform(0.5, 2.0, (len(labels), 1))
+
+    def proxies(centres):
+        rows = np.repeat(directions, centres, axis=0)
+        noise = np.random.default_rng(seed + 1).standard_normal((NUM_CLASSES * centres, dim))
+        return 0.5 * rows + noise
+
+    return labels, embeddings, proxies
+
+
+def make(case, proxies, dtype="float64", **settings):
+    """The loss of a case with these proxies."""
+    loss = CASES[case].make(len(proxies) // CASES[case].centres, dtype=dtype, **{**CASES[case].settings, **settings})
+    loss.adopt(np.shape(proxies)[1])
+    loss.proxies.assign(proxies)
+    return loss
+
+
+def value_and_gradients(loss, labels, embeddings):
+    """The value of a loss and its gradients by embeddings and proxies, for embeddings of any float dtype."""
+
+    def at(rows, proxies):
+        with keras.StatelessScope(state_mapping=[(loss.proxies, proxies)]):
+            return loss(labels, rows)
+
+    proxies = tensor(numpy(loss.proxies), loss.dtype)
+    by_embeddings = gradient(lambda rows: at(rows, proxies), embeddings)
+    by_proxies = gradient(lambda vectors: at(embeddings, vectors), proxies)
+    return numpy(loss(labels, embeddings)), by_embeddings, by_proxies
+
+
+__all__ = ["CASES", "NUM_CLASSES", "batch", "make", "numpy", "tensor", "value_and_gradients"]
