@@ -46,10 +46,13 @@ def test_settings_out_of_range(loss, settings, message):
 
 def test_by_name():
     for name, loss in losses.LOSSES.items():
-        assert type(losses.get(name)) is loss
+        required = dict.fromkeys(losses.required_arguments(loss), 3)
+        assert type(losses.get(name, **required)) is loss
     assert losses.get("nt_xent", temperature=0.3).temperature == 0.3
     with pytest.raises(ValueError, match="`loss` must be one of"):
         losses.get("softmax")
+    with pytest.raises(ValueError, match="`num_classes` must be given for the loss 'proxy_anchor'"):
+        losses.get("proxy_anchor")
 
 
 def test_easy_positive_triplet_is_a_name_for_triplet():
