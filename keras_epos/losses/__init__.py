@@ -9,6 +9,7 @@ from keras_epos.losses.contrastive import ContrastiveLoss
 from keras_epos.losses.cos_face import CosFaceLoss
 from keras_epos.losses.cross_batch_memory import CrossBatchMemory
 from keras_epos.losses.embedding_loss import EmbeddingLoss
+from keras_epos.losses.generalized_lifted_structure import GeneralizedLiftedStructureLoss
 from keras_epos.losses.intra_pair_variance import IntraPairVarianceLoss
 from keras_epos.losses.lifted_structure import LiftedStructureLoss
 from keras_epos.losses.margin import MarginLoss
@@ -36,6 +37,7 @@ LOSSES = {
     "contrastive": ContrastiveLoss,
     "cos_face": CosFaceLoss,
     "easy_positive_triplet": EasyPositiveTripletLoss,
+    "generalized_lifted_structure": GeneralizedLiftedStructureLoss,
     "intra_pair_variance": IntraPairVarianceLoss,
     "lifted_structure": LiftedStructureLoss,
     "margin": MarginLoss,

@@ -14,6 +14,7 @@ from keras_epos.reference.arc_face import arc_face, sub_center_arc_face
 from keras_epos.reference.circle import circle
 from keras_epos.reference.contrastive import contrastive
 from keras_epos.reference.cos_face import cos_face
+from keras_epos.reference.generalized_lifted_structure import generalized_lifted_structure
 from keras_epos.reference.intra_pair_variance import intra_pair_variance
 from keras_epos.reference.lifted_structure import lifted_structure
 from keras_epos.reference.margin import margin
@@ -47,6 +48,7 @@ __all__ = [
     "easy",
     "empty_terms",
     "everything",
+    "generalized_lifted_structure",
     "gradient",
     "hard",
     "intra_pair_variance",

@@ -14,6 +14,7 @@ from keras_epos.losses import (
     CircleLoss,
     ContrastiveLoss,
     EasyPositiveTripletLoss,
+    GeneralizedLiftedStructureLoss,
     IntraPairVarianceLoss,
     LiftedStructureLoss,
     MarginLoss,
@@ -119,6 +120,13 @@ LOSSES = {
     ),
     "lifted structure": Case(LiftedStructureLoss, reference.lifted_structure),
     "lifted structure -0.4": Case(partial(LiftedStructureLoss, -0.4), partial(reference.lifted_structure, margin=-0.4)),
+    "generalized lifted structure": Case(
+        partial(GeneralizedLiftedStructureLoss, 0.2), partial(reference.generalized_lifted_structure, margin=0.2)
+    ),
+    "generalized lifted structure cosine soft": Case(
+        partial(GeneralizedLiftedStructureLoss, "soft", "cosine"),
+        partial(reference.generalized_lifted_structure, margin="soft", metric="cosine"),
+    ),
 }
 
 # name: (what the constructor is given, the oracle's strategy)

@@ -36,6 +36,8 @@ from keras_epos import losses
         ("snr_contrastive", {"positive_margin": 0.5, "negative_margin": 0.4}, "must be distances with"),
         ("intra_pair_variance", {"positive_epsilon": 1}, "`positive_epsilon` must be in"),
         ("intra_pair_variance", {"negative_epsilon": -0.1}, "`negative_epsilon` must be at least 0"),
+        ("generalized_lifted_structure", {"margin": "hard"}, "`margin` must be a number or"),
+        ("generalized_lifted_structure", {"metric": "l2"}, "`metric` must be one of"),
     ],
 )
 def test_settings_out_of_range(loss, settings, message):

@@ -12,7 +12,15 @@ import pytest
 from loss_cases import numpy, tensor, value_and_gradient
 
 from keras_epos import reference
-from keras_epos.losses import CircleLoss, LiftedStructureLoss, NPairsLoss, NTXentLoss, SupConLoss
+from keras_epos.losses import (
+    CircleLoss,
+    GeneralizedLiftedStructureLoss,
+    LiftedStructureLoss,
+    NPairsLoss,
+    NTXentLoss,
+    SupConLoss,
+    TripletLoss,
+)
 from keras_epos.mining import Selection, Strategy
 from keras_epos.pairs import unit
 
@@ -26,6 +34,10 @@ SAME = {
     # Only the difference of the two margins of the peer counts.
     "lifted structure": LiftedStructureLoss(1.0, dtype="float64"),
     "lifted structure margins": LiftedStructureLoss(0.8 - 0.3, average_over="active", dtype="float64"),
+    "generalized lifted structure": GeneralizedLiftedStructureLoss(1.0, dtype="float64"),
+    "generalized lifted structure margins": GeneralizedLiftedStructureLoss(
+        0.2 - 1.3, average_over="active", dtype="float64"
+    ),
     "SupCon": SupConLoss(dtype="float64"),
     "SupCon 0.5 mean": SupConLoss(0.5, dtype="float64"),
 }
@@ -84,6 +96,17 @@ def test_sup_con_pushes_away_a_positive_that_takes_more_than_its_share():
     rows = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     weights = numpy(SupConLoss(dtype="float64").pair_weights(np.array([0, 0, 0, 1]), rows))
     assert weights[0, 1] > 0 > weights[0, 2]
+
+
+@pytest.mark.parametrize("margin", [0.2, "soft"])
+def test_generalized_lifted_structure_with_one_pair_of_each_side_is_triplet(margin):
+    labels, embeddings, _, _ = golden("generalized lifted structure", "random")
+    settings = {"positives": "easy", "negatives": "hard", "average_over": "valid", "dtype": "float64"}
+    found, expected = (
+        numpy(loss(margin, "euclidean", **settings)(labels, embeddings))
+        for loss in (GeneralizedLiftedStructureLoss, TripletLoss)
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 class Columns(Strategy):

@@ -28,6 +28,7 @@ LOSSES = [
     losses.SNRContrastiveLoss(0.1, 1.5, normalize=False, positives="easy"),
     losses.IntraPairVarianceLoss(0.02, 0.05, negatives="hard"),
     losses.LiftedStructureLoss(0.5, "easy", "hard"),
+    losses.GeneralizedLiftedStructureLoss("soft", "cosine", "easy"),
 ]
 
 READ = """

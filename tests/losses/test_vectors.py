@@ -8,6 +8,7 @@ from keras_epos import reference
 from keras_epos.losses import (
     ContrastiveLoss,
     EasyPositiveTripletLoss,
+    GeneralizedLiftedStructureLoss,
     MarginLoss,
     MultiSimilarityLoss,
     NPairsLoss,
@@ -75,6 +76,10 @@ ANCHORS = {
     "multi-similarity, easy before": (
         MultiSimilarityLoss(positives="easy", reduction=None, dtype="float64"),
         [0, 0, 0.731398, 0.609878, 0, 0.762017, 0.810531],
+    ),
+    "generalized lifted structure, cosine": (
+        GeneralizedLiftedStructureLoss(0.5, "cosine", reduction=None, dtype="float64"),
+        [1.913171, 1.720585, 2.478791, 1.373327, 1.182002, 1.855157, 2.086281],
     ),
 }
 
