@@ -15,6 +15,7 @@ from keras_epos.data import datasets
 from keras_epos.losses import (
     AngularLoss,
     ArcFaceLoss,
+    BinomialDevianceLoss,
     CircleLoss,
     ContrastiveLoss,
     CosFaceLoss,
@@ -56,6 +57,7 @@ __all__ = [
     "All",
     "AngularLoss",
     "ArcFaceLoss",
+    "BinomialDevianceLoss",
     "CircleLoss",
     "ContrastiveLoss",
     "CosFaceLoss",

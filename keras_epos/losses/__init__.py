@@ -4,6 +4,7 @@ import inspect
 
 from keras_epos.losses.angular import AngularLoss
 from keras_epos.losses.arc_face import ArcFaceLoss, SubCenterArcFaceLoss
+from keras_epos.losses.binomial_deviance import BinomialDevianceLoss
 from keras_epos.losses.circle import CircleLoss
 from keras_epos.losses.contrastive import ContrastiveLoss
 from keras_epos.losses.cos_face import CosFaceLoss
@@ -33,6 +34,7 @@ from keras_epos.losses.weighted_sum import WeightedSum
 LOSSES = {
     "angular": AngularLoss,
     "arc_face": ArcFaceLoss,
+    "binomial_deviance": BinomialDevianceLoss,
     "circle": CircleLoss,
     "contrastive": ContrastiveLoss,
     "cos_face": CosFaceLoss,

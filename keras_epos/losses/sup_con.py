@@ -3,9 +3,10 @@
 import keras
 from keras import ops
 
+from keras_epos.losses.binomial_deviance import mean
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms
-from keras_epos.pairs import count, masked_logsumexp, masked_sum
+from keras_epos.pairs import masked_logsumexp
 
 
 @keras.saving.register_keras_serializable(package="keras_epos")
@@ -37,9 +38,7 @@ class SupConLoss(PairLoss):
     def formula(self, positives, negatives, batch):
         near, far = positives.similarity / self.temperature, negatives.similarity / self.temperature
         pull, push = masked_logsumexp(near, positives.mask), masked_logsumexp(far, negatives.mask)
-        number = ops.cast(count(positives.mask), near.dtype)
-        both = ops.logical_and(number > 0, ops.any(negatives.mask, axis=-1))
-        mean = masked_sum(near, positives.mask) / ops.where(number > 0, number, 1)
+        both = ops.logical_and(ops.any(positives.mask, axis=-1), ops.any(negatives.mask, axis=-1))
         # log(sum of all) = log(sum of positives) + log(1 + sum of negatives / sum of positives)
-        value = ops.where(both, pull + ops.softplus(push - pull) - mean, 0)
-        return Terms(value, None, ops.cast(both, near.dtype))
+        value = pull + ops.softplus(push - pull) - mean(near, positives.mask)
+        return Terms(ops.where(both, value, 0), None, ops.cast(both, near.dtype))

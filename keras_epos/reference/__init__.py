@@ -11,6 +11,7 @@ strategies and returns `Terms`; a loss with proxies takes those as well. Only Nu
 
 from keras_epos.reference.angular import angular
 from keras_epos.reference.arc_face import arc_face, sub_center_arc_face
+from keras_epos.reference.binomial_deviance import binomial_deviance
 from keras_epos.reference.circle import circle
 from keras_epos.reference.contrastive import contrastive
 from keras_epos.reference.cos_face import cos_face
@@ -38,6 +39,7 @@ __all__ = [
     "Terms",
     "angular",
     "arc_face",
+    "binomial_deviance",
     "candidates",
     "circle",
     "contrastive",

@@ -11,6 +11,7 @@ from keras_epos import reference
 from keras_epos.gradient import gradient
 from keras_epos.losses import (
     AngularLoss,
+    BinomialDevianceLoss,
     CircleLoss,
     ContrastiveLoss,
     EasyPositiveTripletLoss,
@@ -126,6 +127,10 @@ LOSSES = {
     "generalized lifted structure cosine soft": Case(
         partial(GeneralizedLiftedStructureLoss, "soft", "cosine"),
         partial(reference.generalized_lifted_structure, margin="soft", metric="cosine"),
+    ),
+    "binomial deviance": Case(
+        partial(BinomialDevianceLoss, 3.0, 20.0, 0.4),
+        partial(reference.binomial_deviance, alpha=3.0, beta=20.0, base=0.4),
     ),
 }
 

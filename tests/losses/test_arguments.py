@@ -38,6 +38,9 @@ from keras_epos import losses
         ("intra_pair_variance", {"negative_epsilon": -0.1}, "`negative_epsilon` must be at least 0"),
         ("generalized_lifted_structure", {"margin": "hard"}, "`margin` must be a number or"),
         ("generalized_lifted_structure", {"metric": "l2"}, "`metric` must be one of"),
+        ("binomial_deviance", {"alpha": 0}, "`alpha` and `beta` must be positive"),
+        ("binomial_deviance", {"beta": -1}, "`alpha` and `beta` must be positive"),
+        ("binomial_deviance", {"base": 1.1}, "`base` must be a cosine similarity in"),
     ],
 )
 def test_settings_out_of_range(loss, settings, message):

@@ -29,6 +29,7 @@ LOSSES = [
     losses.IntraPairVarianceLoss(0.02, 0.05, negatives="hard"),
     losses.LiftedStructureLoss(0.5, "easy", "hard"),
     losses.GeneralizedLiftedStructureLoss("soft", "cosine", "easy"),
+    losses.BinomialDevianceLoss(3.0, 20.0, 0.4, "easy", "hard"),
 ]
 
 READ = """

@@ -6,6 +6,7 @@ from loss_cases import numpy, tensor
 
 from keras_epos import reference
 from keras_epos.losses import (
+    BinomialDevianceLoss,
     ContrastiveLoss,
     EasyPositiveTripletLoss,
     GeneralizedLiftedStructureLoss,
@@ -80,6 +81,10 @@ ANCHORS = {
     "generalized lifted structure, cosine": (
         GeneralizedLiftedStructureLoss(0.5, "cosine", reduction=None, dtype="float64"),
         [1.913171, 1.720585, 2.478791, 1.373327, 1.182002, 1.855157, 2.086281],
+    ),
+    "binomial deviance": (
+        BinomialDevianceLoss(reduction=None, dtype="float64"),
+        [1.249134, 0.491431, 7.079652, 4.528119, 1.272985, 1.524033, 1.990811],
     ),
 }
 

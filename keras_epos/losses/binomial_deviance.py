@@ -1,0 +1,54 @@
+"""Binomial deviance loss."""
+
+import keras
+from keras import ops
+
+from keras_epos.losses.pair_loss import PairLoss
+from keras_epos.losses.terms import Terms
+from keras_epos.pairs import count, masked_sum
+
+
+@keras.saving.register_keras_serializable(package="keras_epos")
+class BinomialDevianceLoss(PairLoss):
+    """Logistic regression of every pair on its own: positives above one similarity, negatives below it.
+
+        loss_a = mean_p log(1 + exp(alpha (base - S_ap))) + mean_n log(1 + exp(beta (S_an - base)))
+        weight of p = -alpha sigmoid(alpha (base - S_ap)) / |P|,  weight of n = beta sigmoid(beta (S_an - base)) / |N|
+
+    A contrastive loss with soft borders. Each side is a mean, so that the many negatives do not outweigh the few
+    positives; but easy pairs are in it, and with all negatives most of them weigh next to nothing: consider
+    `negatives="hard"`. Needs two samples of a class and two classes in a batch.
+
+    Args:
+        alpha: Sharpness of the positives, positive.
+        beta: Sharpness of the negatives, positive; large, as a negative only matters near `base` or above.
+        base: Cosine similarity, in [-1, 1], where both sides meet.
+        positives, negatives, average_over, shared: See `PairLoss`.
+
+    References: Yi et al. 2014, https://arxiv.org/abs/1407.4979; with a mean of each side: Wang et al. 2019,
+    https://arxiv.org/abs/1904.06627.
+    """
+
+    def __init__(
+        self, alpha=2.0, beta=50.0, base=0.5, positives="all", negatives="all", average_over="valid", **shared
+    ):
+        super().__init__(positives=positives, negatives=negatives, average_over=average_over, **shared)
+        if not (alpha > 0 and beta > 0):
+            raise ValueError(f"`alpha` and `beta` must be positive. Received: alpha={alpha}, beta={beta}")
+        if not -1 <= base <= 1:
+            raise ValueError(f"`base` must be a cosine similarity in [-1, 1]. Received: base={base}")
+        self.alpha = alpha
+        self.beta = beta
+        self.base = base
+
+    def formula(self, positives, negatives, batch):
+        pull = ops.softplus(self.alpha * (self.base - positives.similarity))
+        push = ops.softplus(self.beta * (negatives.similarity - self.base))
+        total = mean(pull, positives.mask) + mean(push, negatives.mask)
+        return Terms(total, None, ops.minimum(count(positives.mask) + count(negatives.mask), 1))
+
+
+def mean(values, mask):
+    """Mean over the last axis of the entries under `mask`; 0 in a row without any."""
+    number = ops.cast(count(mask), values.dtype)
+    return masked_sum(values, mask) / ops.where(number > 0, number, 1)
