@@ -16,6 +16,7 @@ from keras_epos.losses.lifted_structure import LiftedStructureLoss
 from keras_epos.losses.margin import MarginLoss
 from keras_epos.losses.multi_similarity import MultiSimilarityLoss
 from keras_epos.losses.n_pairs import NPairsLoss
+from keras_epos.losses.nca import NCALoss
 from keras_epos.losses.normalized_softmax import NormalizedSoftmaxLoss
 from keras_epos.losses.nt_xent import NTXentLoss
 from keras_epos.losses.pair_loss import PairLoss
@@ -45,6 +46,7 @@ LOSSES = {
     "margin": MarginLoss,
     "multi_similarity": MultiSimilarityLoss,
     "n_pairs": NPairsLoss,
+    "nca": NCALoss,
     "normalized_softmax": NormalizedSoftmaxLoss,
     "nt_xent": NTXentLoss,
     "proxy_anchor": ProxyAnchorLoss,

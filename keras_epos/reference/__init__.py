@@ -21,6 +21,7 @@ from keras_epos.reference.lifted_structure import lifted_structure
 from keras_epos.reference.margin import margin
 from keras_epos.reference.multi_similarity import multi_similarity
 from keras_epos.reference.n_pairs import n_pairs
+from keras_epos.reference.nca import nca
 from keras_epos.reference.normalized_softmax import normalized_softmax
 from keras_epos.reference.nt_xent import nt_xent
 from keras_epos.reference.pairs import candidates, cosine, distance, nearness, unit
@@ -59,6 +60,7 @@ __all__ = [
     "margin",
     "multi_similarity",
     "n_pairs",
+    "nca",
     "nearness",
     "normalized_softmax",
     "nt_xent",

@@ -20,6 +20,7 @@ from keras_epos.losses import (
     LiftedStructureLoss,
     MarginLoss,
     MultiSimilarityLoss,
+    NCALoss,
     NPairsLoss,
     NTXentLoss,
     RankedListLoss,
@@ -132,6 +133,7 @@ LOSSES = {
         partial(BinomialDevianceLoss, 3.0, 20.0, 0.4),
         partial(reference.binomial_deviance, alpha=3.0, beta=20.0, base=0.4),
     ),
+    "NCA": Case(partial(NCALoss, 3.0), partial(reference.nca, scale=3.0)),
 }
 
 # name: (what the constructor is given, the oracle's strategy)

@@ -41,6 +41,7 @@ from keras_epos import losses
         ("binomial_deviance", {"alpha": 0}, "`alpha` and `beta` must be positive"),
         ("binomial_deviance", {"beta": -1}, "`alpha` and `beta` must be positive"),
         ("binomial_deviance", {"base": 1.1}, "`base` must be a cosine similarity in"),
+        ("nca", {"scale": 0}, "`scale` must be positive"),
     ],
 )
 def test_settings_out_of_range(loss, settings, message):

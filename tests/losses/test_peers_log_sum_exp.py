@@ -16,6 +16,7 @@ from keras_epos.losses import (
     CircleLoss,
     GeneralizedLiftedStructureLoss,
     LiftedStructureLoss,
+    NCALoss,
     NPairsLoss,
     NTXentLoss,
     SupConLoss,
@@ -38,6 +39,8 @@ SAME = {
     "generalized lifted structure margins": GeneralizedLiftedStructureLoss(
         0.2 - 1.3, average_over="active", dtype="float64"
     ),
+    "NCA": NCALoss(dtype="float64"),
+    "NCA 10": NCALoss(10.0, dtype="float64"),
     "SupCon": SupConLoss(dtype="float64"),
     "SupCon 0.5 mean": SupConLoss(0.5, dtype="float64"),
 }

@@ -30,6 +30,7 @@ LOSSES = [
     losses.LiftedStructureLoss(0.5, "easy", "hard"),
     losses.GeneralizedLiftedStructureLoss("soft", "cosine", "easy"),
     losses.BinomialDevianceLoss(3.0, 20.0, 0.4, "easy", "hard"),
+    losses.NCALoss(3.0, "easy", "hard"),
 ]
 
 READ = """

@@ -1,0 +1,43 @@
+"""Neighbourhood components analysis loss."""
+
+import keras
+from keras import ops
+
+from keras_epos.losses.pair_loss import PairLoss
+from keras_epos.losses.terms import Terms
+from keras_epos.pairs import masked_logsumexp
+
+
+@keras.saving.register_keras_serializable(package="keras_epos")
+class NCALoss(PairLoss):
+    """Raises the chance that the anchor, choosing a neighbour at random by distance, chooses one of its class.
+
+        loss_a = -log(sum_p exp(-scale D_ap^2) / (sum_p exp(-scale D_ap^2) + sum_n exp(-scale D_an^2)))
+        weight of p = -scale (1 - chance) softmax_p,  weight of n = scale (1 - chance) softmax_n
+
+    with `D^2` the squared distances between unit rows, `chance` the fraction in the logarithm and each softmax over
+    its own side, of `-scale D^2`; the weights are those by the squared distance. One near positive is enough: the
+    far ones have hardly any weight, the more so the larger `scale`, so that a class may keep its modes even with
+    all positives. Needs two samples of a class and two classes in a batch.
+
+    Args:
+        scale: Positive number by squared distance, which runs from 0 to 4; larger looks at nearer neighbours only.
+            `1 / (2 scale)` is what a temperature is for cosine similarities.
+        positives, negatives, average_over, shared: See `PairLoss`.
+
+    Reference: Goldberger et al. 2005, https://papers.nips.cc/paper/2566.
+    """
+
+    metric = "squared_euclidean"
+
+    def __init__(self, scale=1.0, positives="all", negatives="all", average_over="valid", **shared):
+        super().__init__(positives=positives, negatives=negatives, average_over=average_over, **shared)
+        if not scale > 0:
+            raise ValueError(f"`scale` must be positive. Received: scale={scale}")
+        self.scale = scale
+
+    def formula(self, positives, negatives, batch):
+        pull = masked_logsumexp(self.scale * positives.similarity, positives.mask)
+        push = masked_logsumexp(self.scale * negatives.similarity, negatives.mask)
+        both = ops.logical_and(ops.any(positives.mask, axis=-1), ops.any(negatives.mask, axis=-1))
+        return Terms(ops.where(both, ops.softplus(push - pull), 0), None, ops.cast(both, pull.dtype))
