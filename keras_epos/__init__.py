@@ -45,6 +45,7 @@ from keras_epos.losses import (
     SubCenterArcFaceLoss,
     SupConLoss,
     TripletLoss,
+    TupletMarginLoss,
     WeightedSum,
     ZeroMeanPenalty,
 )
@@ -95,6 +96,7 @@ __all__ = [
     "SubCenterArcFaceLoss",
     "SupConLoss",
     "TripletLoss",
+    "TupletMarginLoss",
     "WeightedSum",
     "ZeroMeanPenalty",
     "data",

@@ -30,6 +30,7 @@ from keras_epos.losses.snr_contrastive import SNRContrastiveLoss
 from keras_epos.losses.soft_triple import SoftTripleLoss
 from keras_epos.losses.sup_con import SupConLoss
 from keras_epos.losses.triplet import EasyPositiveTripletLoss, TripletLoss
+from keras_epos.losses.tuplet_margin import TupletMarginLoss
 from keras_epos.losses.weighted_sum import WeightedSum
 
 LOSSES = {
@@ -57,6 +58,7 @@ LOSSES = {
     "sub_center_arc_face": SubCenterArcFaceLoss,
     "sup_con": SupConLoss,
     "triplet": TripletLoss,
+    "tuplet_margin": TupletMarginLoss,
 }
 
 # Losses that are no loss without arguments, and penalties to add to one; they have no name for `get`.

@@ -35,6 +35,7 @@ from keras_epos.reference.strategies import distance_probabilities, easy, everyt
 from keras_epos.reference.sup_con import sup_con
 from keras_epos.reference.terms import Terms, empty_terms, gradient, numerical_gradient
 from keras_epos.reference.triplet import triplet
+from keras_epos.reference.tuplet_margin import tuplet_margin
 
 __all__ = [
     "Terms",
@@ -76,5 +77,6 @@ __all__ = [
     "sub_center_arc_face",
     "sup_con",
     "triplet",
+    "tuplet_margin",
     "unit",
 ]

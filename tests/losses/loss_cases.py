@@ -27,6 +27,7 @@ from keras_epos.losses import (
     SNRContrastiveLoss,
     SupConLoss,
     TripletLoss,
+    TupletMarginLoss,
 )
 from keras_epos.mining import Easy, Hard, SemiHard
 
@@ -134,6 +135,9 @@ LOSSES = {
         partial(reference.binomial_deviance, alpha=3.0, beta=20.0, base=0.4),
     ),
     "NCA": Case(partial(NCALoss, 3.0), partial(reference.nca, scale=3.0)),
+    "tuplet margin": Case(
+        partial(TupletMarginLoss, 30.0, 8.0), partial(reference.tuplet_margin, margin=30.0, scale=8.0), mixed_signs=True
+    ),
 }
 
 # name: (what the constructor is given, the oracle's strategy)

@@ -42,6 +42,9 @@ from keras_epos import losses
         ("binomial_deviance", {"beta": -1}, "`alpha` and `beta` must be positive"),
         ("binomial_deviance", {"base": 1.1}, "`base` must be a cosine similarity in"),
         ("nca", {"scale": 0}, "`scale` must be positive"),
+        ("tuplet_margin", {"margin": -1}, "`margin` must be an angle in degrees"),
+        ("tuplet_margin", {"margin": 90}, "`margin` must be an angle in degrees"),
+        ("tuplet_margin", {"scale": 0}, "`scale` must be positive"),
     ],
 )
 def test_settings_out_of_range(loss, settings, message):

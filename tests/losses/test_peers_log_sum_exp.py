@@ -21,6 +21,7 @@ from keras_epos.losses import (
     NTXentLoss,
     SupConLoss,
     TripletLoss,
+    TupletMarginLoss,
 )
 from keras_epos.mining import Selection, Strategy
 from keras_epos.pairs import unit
@@ -41,6 +42,8 @@ SAME = {
     ),
     "NCA": NCALoss(dtype="float64"),
     "NCA 10": NCALoss(10.0, dtype="float64"),
+    "tuplet margin": TupletMarginLoss(dtype="float64"),
+    "tuplet margin 10 16": TupletMarginLoss(10.0, 16.0, dtype="float64"),
     "SupCon": SupConLoss(dtype="float64"),
     "SupCon 0.5 mean": SupConLoss(0.5, dtype="float64"),
 }
@@ -99,6 +102,17 @@ def test_sup_con_pushes_away_a_positive_that_takes_more_than_its_share():
     rows = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     weights = numpy(SupConLoss(dtype="float64").pair_weights(np.array([0, 0, 0, 1]), rows))
     assert weights[0, 1] > 0 > weights[0, 2]
+
+
+def test_tuplet_margin_pushes_away_a_positive_that_is_nearer_than_its_margin():
+    angles = np.deg2rad([0, 0, 4.99, 5.01, 20])
+    rows = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    loss = TupletMarginLoss(margin=5, scale=8, dtype="float64")
+    weights = numpy(loss.pair_weights(np.array([0, 0, 0, 0, 1]), rows))[0]
+    assert weights[2] > 0 > weights[3]
+    # A copy has no direction to be pushed to: the part of the formula that has no derivative is left out.
+    z = np.exp(8 * (np.cos(np.deg2rad(20)) - np.cos(np.deg2rad(5))))
+    np.testing.assert_allclose(weights[1], -8 * z / (1 + z) * np.cos(np.deg2rad(5)), rtol=1e-9)
 
 
 @pytest.mark.parametrize("margin", [0.2, "soft"])

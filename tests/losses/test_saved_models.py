@@ -31,6 +31,7 @@ LOSSES = [
     losses.GeneralizedLiftedStructureLoss("soft", "cosine", "easy"),
     losses.BinomialDevianceLoss(3.0, 20.0, 0.4, "easy", "hard"),
     losses.NCALoss(3.0, "easy", "hard"),
+    losses.TupletMarginLoss(10.0, 16.0, "easy", "hard"),
 ]
 
 READ = """
