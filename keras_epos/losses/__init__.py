@@ -9,6 +9,7 @@ from keras_epos.losses.circle import CircleLoss
 from keras_epos.losses.contrastive import ContrastiveLoss
 from keras_epos.losses.cos_face import CosFaceLoss
 from keras_epos.losses.cross_batch_memory import CrossBatchMemory
+from keras_epos.losses.easy_positive_hard_negative import EasyPositiveHardNegativeLoss
 from keras_epos.losses.embedding_loss import EmbeddingLoss
 from keras_epos.losses.generalized_lifted_structure import GeneralizedLiftedStructureLoss
 from keras_epos.losses.intra_pair_variance import IntraPairVarianceLoss
@@ -40,6 +41,7 @@ LOSSES = {
     "circle": CircleLoss,
     "contrastive": ContrastiveLoss,
     "cos_face": CosFaceLoss,
+    "easy_positive_hard_negative": EasyPositiveHardNegativeLoss,
     "easy_positive_triplet": EasyPositiveTripletLoss,
     "generalized_lifted_structure": GeneralizedLiftedStructureLoss,
     "intra_pair_variance": IntraPairVarianceLoss,

@@ -17,7 +17,7 @@ class TupletMarginLoss(PairLoss):
     """Softmax of each positive, moved nearer by an angle, against the anchor's negatives.
 
         loss_a = sum_p log(1 + sum_n exp(scale (cos(theta_an) - cos(theta_ap - margin))))
-        weight of n for p = scale exp(scale (S_an - cos(theta_ap - margin))) / (1 + the same summed over n)
+        weight of n for p = scale z_n / (1 + sum_k z_k) with z_n = exp(scale (S_an - cos(theta_ap - margin)))
         weight of p = -sum of its negatives' weights * sin(theta_ap - margin) / sin(theta_ap)
 
     with `theta = arccos(S)`. The margin is slack and not a demand: a positive is judged as if it were nearer than it

@@ -45,6 +45,7 @@ from keras_epos import losses
         ("tuplet_margin", {"margin": -1}, "`margin` must be an angle in degrees"),
         ("tuplet_margin", {"margin": 90}, "`margin` must be an angle in degrees"),
         ("tuplet_margin", {"scale": 0}, "`scale` must be positive"),
+        ("easy_positive_hard_negative", {"temperature": 0}, "`temperature` must be positive"),
     ],
 )
 def test_settings_out_of_range(loss, settings, message):

@@ -32,6 +32,7 @@ LOSSES = [
     losses.BinomialDevianceLoss(3.0, 20.0, 0.4, "easy", "hard"),
     losses.NCALoss(3.0, "easy", "hard"),
     losses.TupletMarginLoss(10.0, 16.0, "easy", "hard"),
+    losses.EasyPositiveHardNegativeLoss(0.2, semi_hard=True, ignore_label=-1),
 ]
 
 READ = """

@@ -8,6 +8,7 @@ from keras_epos import reference
 from keras_epos.losses import (
     BinomialDevianceLoss,
     ContrastiveLoss,
+    EasyPositiveHardNegativeLoss,
     EasyPositiveTripletLoss,
     GeneralizedLiftedStructureLoss,
     MarginLoss,
@@ -47,6 +48,8 @@ MEANS = {
         MultiSimilarityLoss(**PAPER, positives="easy", dtype="float64"),
         0.486929,
     ),
+    "EPHN as released": (EasyPositiveHardNegativeLoss(dtype="float64"), 0.922128),
+    "EPSHN as released": (EasyPositiveHardNegativeLoss(semi_hard=True, dtype="float64"), 0.020220),
 }
 
 ANCHORS = {

@@ -1,0 +1,64 @@
+"""Easy positive, hard negative loss."""
+
+import keras
+from keras import ops
+
+from keras_epos import mining
+from keras_epos.losses.nt_xent import NTXentLoss
+
+
+@keras.saving.register_keras_serializable(package="keras_epos")
+class EasyPositiveHardNegativeLoss(NTXentLoss):
+    """EPHN and EPSHN as in the authors' code: the nearest positive against the nearest negative, by a softmax of two.
+
+        loss_a = log(1 + exp((S_an - S_ap) / temperature))
+        weight of n = sigmoid((S_an - S_ap) / temperature) / temperature,  weight of p = -weight of n
+
+    `p` is the positive of largest similarity; those above 0.9999 are copies of the anchor's image and do not count.
+    `n` is the negative of largest similarity, with `semi_hard=True` of those that are no nearer than `p`. An anchor
+    counts only if `S_ap > 0` and `S_an > 0`; the mean is over these, 0 if there are none.
+
+    The pairs are fixed, so there are no `positives` and `negatives`. `NTXentLoss(0.1, "easy", "hard")` is the loss
+    without the rule of the signs and with a copy where there is no other positive: choose it unless results are to be
+    compared with the published ones. Give each class at least 4 samples in a batch. Plain hard negatives can collapse
+    a network that starts from nothing; `semi_hard=True` does not.
+
+    Args:
+        temperature: Positive number in units of similarity.
+        semi_hard: Whether negatives nearer than the positive are left out (EPSHN).
+        same_class, ignore_label, reduction, name, dtype: See `PairLoss`.
+
+    Reference: Xuan et al. 2020, https://arxiv.org/abs/1904.04370.
+    """
+
+    def __init__(
+        self,
+        temperature=0.1,
+        semi_hard=False,
+        same_class="equal",
+        ignore_label=None,
+        reduction="sum_over_batch_size",
+        name=None,
+        dtype="float32",
+    ):
+        super().__init__(
+            temperature,
+            positives=mining.Easy(copies="drop"),
+            negatives="hard",
+            same_class=same_class,
+            ignore_label=ignore_label,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
+        )
+        self.semi_hard = semi_hard
+
+    def select(self, cosine, positive_mask, negative_mask, dim):
+        positive = self.positives.select(cosine, positive_mask, "positives")
+        if self.semi_hard:
+            negative_mask = ops.logical_and(negative_mask, cosine <= positive.of(cosine))
+        negative = self.select_negatives(cosine, positive, negative_mask, dim)
+        kept = ops.logical_and(positive.valid, negative.valid)
+        for selection in (positive, negative):
+            kept = ops.logical_and(kept, selection.of(cosine) > 0)
+        return positive._replace(valid=kept), negative._replace(valid=kept)
