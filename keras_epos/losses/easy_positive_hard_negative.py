@@ -21,7 +21,7 @@ class EasyPositiveHardNegativeLoss(NTXentLoss):
     The pairs are fixed, so there are no `positives` and `negatives`. `NTXentLoss(0.1, "easy", "hard")` is the loss
     without the rule of the signs and with a copy where there is no other positive: choose it unless results are to be
     compared with the published ones. Give each class at least 4 samples in a batch. Plain hard negatives can collapse
-    a network that starts from nothing; `semi_hard=True` does not.
+    a network that starts from nothing; `semi_hard=True` is the safer choice.
 
     Args:
         temperature: Positive number in units of similarity.
