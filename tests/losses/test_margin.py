@@ -76,8 +76,28 @@ def test_a_label_without_a_boundary_is_refused(wrong):
     loss, _ = learned("class")
     labels = LABELS.copy()
     labels[labels == 2] = wrong
-    with pytest.raises(ValueError, match=f"`y_true` must lie in .* label {wrong}"):
+    with pytest.raises(
+        ValueError, match=rf"`y_true` must lie in \[0, num_classes\).* num_classes=3 and label {wrong}\."
+    ):
         loss(labels, EMBEDDINGS)
+
+
+@pytest.mark.backend("tensorflow", "jax", reason="PyTorch runs eagerly")
+@pytest.mark.parametrize("wrong", [-1, 3])
+def test_a_label_without_a_boundary_turns_compiled_code_to_nan(wrong):
+    loss, _ = learned("class")
+    labels = LABELS.copy()
+    labels[labels == 2] = wrong
+    if keras.backend.backend() == "jax":
+        import jax
+
+        run = jax.jit(loss)
+    else:
+        import tensorflow as tf
+
+        run = tf.function(loss, jit_compile=True)
+    assert np.isfinite(numpy(run(tensor(LABELS, "int32"), tensor(EMBEDDINGS))))
+    assert np.isnan(numpy(run(tensor(labels, "int32"), tensor(EMBEDDINGS))))
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int32", "uint8"])

@@ -13,20 +13,20 @@ from keras_epos import losses, reference
 from keras_epos.losses import NormalizedSoftmaxLoss, ProxyAnchorLoss, SoftTripleLoss
 
 EVERY = list(CASES)
-# Each shape is compiled anew on JAX.
-SOME = ["normalized softmax", "ArcFace", "Proxy-Anchor"] if ON_JAX else EVERY
+# One of each kind of formula, where each shape is compiled anew or the formula hardly matters.
+SOME = ["ArcFace", "Proxy-Anchor"] if ON_JAX else ["ArcFace", "SoftTriple", "Proxy-NCA", "Proxy-Anchor"]
 RANDOM = np.random.default_rng(7)
 
 # Batches that leave nothing to learn, or little to stand on: labels and, given unit proxies (C, D), embeddings.
 DEGENERATE = {
     "one sample": ([3], lambda proxies: RANDOM.standard_normal((1, 4))),
-    "one class": ([2] * 6, lambda proxies: RANDOM.standard_normal((6, 4))),
-    "some rows of zeros": ([0, 1, 2, 3], lambda proxies: np.diag([0.0, 1.0, 0.0, 2.0])),
-    "all rows of zeros": ([0, 1, 2, 3], lambda proxies: np.zeros((4, 4))),
-    "collapsed": ([0, 1, 2, 3], lambda proxies: np.ones((4, 4))),
-    "at the own proxy": ([0, 1, 2, 3, 4], lambda proxies: proxies),
-    "opposite the own proxy": ([0, 1, 2, 3, 4], lambda proxies: -proxies),
-    "at the proxy of another": ([1, 2, 3, 4, 0], lambda proxies: proxies),
+    "one class": ([2] * 5, lambda proxies: RANDOM.standard_normal((5, 4))),
+    "some rows of zeros": (range(5), lambda proxies: np.eye(5, 4) * [0.0, 1.0, 0.0, 2.0]),
+    "all rows of zeros": (range(5), np.zeros_like),
+    "collapsed": (range(5), np.ones_like),
+    "at the own proxy": (range(5), np.copy),
+    "opposite the own proxy": (range(5), np.negative),
+    "at the proxy of another": ([1, 2, 3, 4, 0], np.copy),
 }
 
 
@@ -86,10 +86,13 @@ def test_float32_is_close_to_the_oracle_and_lengths_do_not_matter(case, scale):
     assert made.proxies.dtype == "float32"
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("degenerate", DEGENERATE)
 @pytest.mark.parametrize("case", SOME)
-def test_degenerate_batches_stay_finite(case, degenerate, dtype):
+def test_degenerate_batches_stay_finite(case, degenerate):
+    check_degenerate(case, degenerate, "float32")
+
+
+def check_degenerate(case, degenerate, dtype):
     proxies = reference.unit(np.random.default_rng(3).standard_normal((NUM_CLASSES, 4)))
     labels, embeddings = np.array(DEGENERATE[degenerate][0]), DEGENERATE[degenerate][1](proxies)
     made = make(case, np.repeat(proxies, CASES[case].centres, axis=0), dtype=dtype)
@@ -99,6 +102,18 @@ def test_degenerate_batches_stay_finite(case, degenerate, dtype):
         assert np.isfinite(numpy(found)).all()
     assert not numpy(by_embeddings)[~embeddings.any(axis=1)].any()
     assert np.abs(numpy(by_embeddings)).max() < 1e3
+
+
+@pytest.mark.parametrize("degenerate", ["at the own proxy", "opposite the own proxy"])
+def test_arc_face_has_a_gradient_at_angles_of_exactly_0_and_pi(degenerate):
+    check_degenerate("ArcFace", degenerate, "float64")
+    labels, proxies = np.arange(4), np.eye(5, 4)
+    rows = np.eye(4) if degenerate == "at the own proxy" else -np.eye(4)
+    made = make("ArcFace", proxies)
+    _, by_embeddings, _ = value_and_gradients(made, labels, tensor(rows))
+    assert np.isfinite(numpy(by_embeddings)).all()
+    expected = expected_of("ArcFace", labels, rows, proxies).weights
+    np.testing.assert_allclose(numpy(made.proxy_weights(labels, rows)), expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("case", SOME)
@@ -151,6 +166,8 @@ WAYS = ["jax.jit"] if ON_JAX else ["graph", "xla"]
 @pytest.mark.parametrize("how", WAYS)
 @pytest.mark.parametrize("case", EVERY)
 def test_compiled_equals_eager_and_labels_out_of_range_do_not_pass(case, how):
+    if how != "graph" and case not in SOME:
+        pytest.skip("compile time: one of each kind of formula")
     labels, embeddings, proxies = batch(seed=6)
     made = make(case, proxies(CASES[case].centres))
     run = compiled(made, how)
@@ -205,7 +222,7 @@ def test_reductions_and_sample_weight(case):
         np.testing.assert_allclose(found("mean_with_sample_weight", sample_weight), weighted, rtol=1e-8, atol=1e-12)
 
 
-@pytest.mark.parametrize("ignored", [-1, 4, 200])
+@pytest.mark.parametrize("ignored", [-1, 4])
 @pytest.mark.parametrize("case", SOME)
 def test_ignored_samples_add_nothing(case, ignored):
     labels, embeddings, proxies = batch(seed=9)
