@@ -11,6 +11,7 @@ from keras_epos.losses.cos_face import CosFaceLoss
 from keras_epos.losses.cross_batch_memory import CrossBatchMemory
 from keras_epos.losses.easy_positive_hard_negative import EasyPositiveHardNegativeLoss
 from keras_epos.losses.embedding_loss import EmbeddingLoss
+from keras_epos.losses.fast_ap import FastAPLoss
 from keras_epos.losses.generalized_lifted_structure import GeneralizedLiftedStructureLoss
 from keras_epos.losses.intra_pair_variance import IntraPairVarianceLoss
 from keras_epos.losses.lifted_structure import LiftedStructureLoss
@@ -44,6 +45,7 @@ LOSSES = {
     "easy_positive_hard_negative": EasyPositiveHardNegativeLoss,
     "easy_positive_triplet": EasyPositiveTripletLoss,
     "generalized_lifted_structure": GeneralizedLiftedStructureLoss,
+    "fast_ap": FastAPLoss,
     "intra_pair_variance": IntraPairVarianceLoss,
     "lifted_structure": LiftedStructureLoss,
     "margin": MarginLoss,

@@ -16,6 +16,7 @@ from keras_epos.reference.circle import circle
 from keras_epos.reference.contrastive import contrastive
 from keras_epos.reference.cos_face import cos_face
 from keras_epos.reference.easy_positive_hard_negative import easy_positive_hard_negative
+from keras_epos.reference.fast_ap import fast_ap
 from keras_epos.reference.generalized_lifted_structure import generalized_lifted_structure
 from keras_epos.reference.intra_pair_variance import intra_pair_variance
 from keras_epos.reference.lifted_structure import lifted_structure
@@ -54,6 +55,7 @@ __all__ = [
     "easy_positive_hard_negative",
     "empty_terms",
     "everything",
+    "fast_ap",
     "generalized_lifted_structure",
     "gradient",
     "hard",

@@ -15,6 +15,7 @@ from keras_epos.losses import (
     CircleLoss,
     ContrastiveLoss,
     EasyPositiveTripletLoss,
+    FastAPLoss,
     GeneralizedLiftedStructureLoss,
     IntraPairVarianceLoss,
     LiftedStructureLoss,
@@ -138,6 +139,8 @@ LOSSES = {
     "tuplet margin": Case(
         partial(TupletMarginLoss, 30.0, 8.0), partial(reference.tuplet_margin, margin=30.0, scale=8.0), mixed_signs=True
     ),
+    "FastAP": Case(FastAPLoss, reference.fast_ap, mixed_signs=True),
+    "FastAP 23": Case(partial(FastAPLoss, 23), partial(reference.fast_ap, num_bins=23), mixed_signs=True),
 }
 
 # name: (what the constructor is given, the oracle's strategy)

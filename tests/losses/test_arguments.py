@@ -46,6 +46,8 @@ from keras_epos import losses
         ("tuplet_margin", {"margin": 90}, "`margin` must be an angle in degrees"),
         ("tuplet_margin", {"scale": 0}, "`scale` must be positive"),
         ("easy_positive_hard_negative", {"temperature": 0}, "`temperature` must be positive"),
+        ("fast_ap", {"num_bins": 0}, "`num_bins` must be an integer of at least 1"),
+        ("fast_ap", {"num_bins": 2.5}, "`num_bins` must be an integer of at least 1"),
     ],
 )
 def test_settings_out_of_range(loss, settings, message):

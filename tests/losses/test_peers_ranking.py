@@ -11,7 +11,7 @@ from keras import ops
 from loss_cases import numpy, tensor, value_and_gradient
 
 from keras_epos import reference
-from keras_epos.losses import AngularLoss, IntraPairVarianceLoss, RankedListLoss, SNRContrastiveLoss
+from keras_epos.losses import AngularLoss, FastAPLoss, IntraPairVarianceLoss, RankedListLoss, SNRContrastiveLoss
 
 PML = json.loads((Path(__file__).parent / "golden" / "pml.json").read_text())
 
@@ -138,3 +138,11 @@ def test_snr_contrastive(entry, batch):
 def test_intra_pair_variance(entry, batch):
     settings = PML["entries"][entry]["settings"]
     check(IntraPairVarianceLoss(settings["pos_eps"], settings["neg_eps"], dtype="float64"), *golden(entry, batch))
+
+
+# --- average precision ---
+
+
+@pytest.mark.parametrize(("entry", "batch"), batches("FastAP", "FastAP 20"))
+def test_fast_ap(entry, batch):
+    check(FastAPLoss(PML["entries"][entry]["settings"]["num_bins"], dtype="float64"), *golden(entry, batch))

@@ -33,6 +33,7 @@ LOSSES = [
     losses.NCALoss(3.0, "easy", "hard"),
     losses.TupletMarginLoss(10.0, 16.0, "easy", "hard"),
     losses.EasyPositiveHardNegativeLoss(0.2, semi_hard=True, ignore_label=-1),
+    losses.FastAPLoss(12, positives=Easy(2)),
 ]
 
 READ = """
