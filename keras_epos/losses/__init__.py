@@ -28,6 +28,7 @@ from keras_epos.losses.proxy_anchor import ProxyAnchorLoss
 from keras_epos.losses.proxy_loss import ProxyLoss
 from keras_epos.losses.proxy_nca import ProxyNCALoss
 from keras_epos.losses.ranked_list import RankedListLoss
+from keras_epos.losses.smooth_ap import SmoothAPLoss
 from keras_epos.losses.snr_contrastive import SNRContrastiveLoss
 from keras_epos.losses.soft_triple import SoftTripleLoss
 from keras_epos.losses.sup_con import SupConLoss
@@ -57,6 +58,7 @@ LOSSES = {
     "proxy_anchor": ProxyAnchorLoss,
     "proxy_nca": ProxyNCALoss,
     "ranked_list": RankedListLoss,
+    "smooth_ap": SmoothAPLoss,
     "snr_contrastive": SNRContrastiveLoss,
     "soft_triple": SoftTripleLoss,
     "sub_center_arc_face": SubCenterArcFaceLoss,

@@ -31,6 +31,7 @@ from keras_epos.reference.proxies import proxy_gradients
 from keras_epos.reference.proxy_anchor import proxy_anchor
 from keras_epos.reference.proxy_nca import proxy_nca
 from keras_epos.reference.ranked_list import ranked_list
+from keras_epos.reference.smooth_ap import smooth_ap
 from keras_epos.reference.snr_contrastive import snr_contrastive
 from keras_epos.reference.soft_triple import soft_triple, soft_triple_regularizer
 from keras_epos.reference.strategies import distance_probabilities, easy, everything, hard, is_relative, semi_hard
@@ -75,6 +76,7 @@ __all__ = [
     "proxy_nca",
     "ranked_list",
     "semi_hard",
+    "smooth_ap",
     "snr_contrastive",
     "soft_triple",
     "soft_triple_regularizer",

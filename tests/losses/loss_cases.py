@@ -25,6 +25,7 @@ from keras_epos.losses import (
     NPairsLoss,
     NTXentLoss,
     RankedListLoss,
+    SmoothAPLoss,
     SNRContrastiveLoss,
     SupConLoss,
     TripletLoss,
@@ -141,6 +142,8 @@ LOSSES = {
     ),
     "FastAP": Case(FastAPLoss, reference.fast_ap, mixed_signs=True),
     "FastAP 23": Case(partial(FastAPLoss, 23), partial(reference.fast_ap, num_bins=23), mixed_signs=True),
+    "Smooth-AP": Case(SmoothAPLoss, reference.smooth_ap, mixed_signs=True),
+    "Smooth-AP 0.1": Case(partial(SmoothAPLoss, 0.1), partial(reference.smooth_ap, temperature=0.1), mixed_signs=True),
 }
 
 # name: (what the constructor is given, the oracle's strategy)

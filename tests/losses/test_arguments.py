@@ -48,6 +48,7 @@ from keras_epos import losses
         ("easy_positive_hard_negative", {"temperature": 0}, "`temperature` must be positive"),
         ("fast_ap", {"num_bins": 0}, "`num_bins` must be an integer of at least 1"),
         ("fast_ap", {"num_bins": 2.5}, "`num_bins` must be an integer of at least 1"),
+        ("smooth_ap", {"temperature": 0}, "`temperature` must be positive"),
     ],
 )
 def test_settings_out_of_range(loss, settings, message):

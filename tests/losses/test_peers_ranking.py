@@ -11,7 +11,14 @@ from keras import ops
 from loss_cases import numpy, tensor, value_and_gradient
 
 from keras_epos import reference
-from keras_epos.losses import AngularLoss, FastAPLoss, IntraPairVarianceLoss, RankedListLoss, SNRContrastiveLoss
+from keras_epos.losses import (
+    AngularLoss,
+    FastAPLoss,
+    IntraPairVarianceLoss,
+    RankedListLoss,
+    SmoothAPLoss,
+    SNRContrastiveLoss,
+)
 
 PML = json.loads((Path(__file__).parent / "golden" / "pml.json").read_text())
 
@@ -146,3 +153,39 @@ def test_intra_pair_variance(entry, batch):
 @pytest.mark.parametrize(("entry", "batch"), batches("FastAP", "FastAP 20"))
 def test_fast_ap(entry, batch):
     check(FastAPLoss(PML["entries"][entry]["settings"]["num_bins"], dtype="float64"), *golden(entry, batch))
+
+
+def smooth_ap(labels, embeddings, temperature, with_itself):
+    """The loss as one function of the embeddings, the anchor among its own positives or not."""
+    similarity, numbers = reference.cosine(embeddings), np.arange(len(labels))
+    losses = []
+    for a in range(len(labels)):
+        others = numbers if with_itself else np.delete(numbers, a)
+        precisions = []
+        for p in others[labels[others] == labels[a]]:
+            rest = others[others != p]
+            before = 1 / (1 + np.exp((similarity[a, p] - similarity[a, rest]) / temperature))
+            precisions.append((1 + before[labels[rest] == labels[a]].sum()) / (1 + before.sum()))
+        losses.append(1 - np.mean(precisions))
+    return np.mean(losses)
+
+
+@pytest.mark.parametrize(
+    ("entry", "batch", "ours"), [("SmoothAP", "balanced", 0.671944), ("SmoothAP 0.1", "balanced", 0.686949)]
+)
+def test_smooth_ap(entry, batch, ours):
+    labels, embeddings, value, gradient = golden(entry, batch)
+    temperature = PML["entries"][entry]["settings"]["temperature"]
+    loss = SmoothAPLoss(temperature, dtype="float64")
+    for with_itself, expected in (
+        (True, (value, gradient)),
+        (False, value_and_gradient(loss, labels, tensor(embeddings))),
+    ):
+        # The peer, as the authors' code, puts the anchor among its own positives; nothing else differs.
+        def function(rows, with_itself=with_itself):
+            return smooth_ap(labels, rows, temperature, with_itself)
+
+        np.testing.assert_allclose(expected[0], function(embeddings), rtol=1e-9)
+        slope = reference.numerical_gradient(function, embeddings)
+        np.testing.assert_allclose(numpy(expected[1]), slope, atol=1e-6 * np.abs(slope).max())
+    assert numpy(loss(labels, embeddings)) == pytest.approx(ours, abs=1e-6)

@@ -34,6 +34,7 @@ LOSSES = [
     losses.TupletMarginLoss(10.0, 16.0, "easy", "hard"),
     losses.EasyPositiveHardNegativeLoss(0.2, semi_hard=True, ignore_label=-1),
     losses.FastAPLoss(12, positives=Easy(2)),
+    losses.SmoothAPLoss(0.05, positives="easy", average_over="active"),
 ]
 
 READ = """
