@@ -63,9 +63,9 @@ def test_angular_is_exact_in_float32_where_the_exponents_are_largest(alpha):
         expected = reference.angular(labels, rows, alpha)
         loss = losses.AngularLoss(alpha, dtype="float32")
         value, slope = value_and_gradient(loss, labels, tensor(rows, "float32"))
-        np.testing.assert_allclose(value, expected.mean(), rtol=1e-5)
-        gradient = reference.gradient(expected, rows)
-        np.testing.assert_allclose(numpy(slope), gradient, rtol=1e-4, atol=1e-5 * np.abs(gradient).max() + 1e-12)
+        np.testing.assert_allclose(value, expected.mean(), rtol=1e-5, atol=1e-12)
+        # What is left of pulls of order 1 once their part along the row is taken away: rounding at 1e-7 of those.
+        np.testing.assert_allclose(numpy(slope), reference.gradient(expected, rows), rtol=1e-4, atol=1e-6)
 
 
 def test_an_anchor_without_variance_has_no_signal_and_no_gradient():
