@@ -135,7 +135,7 @@ def run(task, loss, positives, seed, steps):
     model = keras_epos.EmbeddingModel(task.network(), 64, normalize=is_on_unit_rows(made))
     if made is not None:
         model.compile(keras.optimizers.Adam(1e-3), loss=made)
-        losses = model.fit(task.batches(seed, steps), epochs=1, verbose=0).history["loss"]
+        losses = model.fit(task.batches(seed, steps), epochs=1, verbose=0, shuffle=False).history["loss"]
         if not np.isfinite(losses[-1]):
             print(f"{loss} {positives}: the loss is not finite")
     return task.measure(model)
@@ -147,18 +147,12 @@ def make(loss, positives, num_classes):
     parameters = inspect.signature(keras_epos.losses.LOSSES[loss].__init__).parameters
     if positives:
         settings["positives"] = positives
-    if positives == "all" and needs_one_positive(loss):
-        settings["negatives"] = "hard"
     if "num_classes" in parameters and loss != "margin":
         settings |= {"num_classes": num_classes, "learning_rate_multiplier": MULTIPLIER}
     made = keras_epos.losses.get(loss, **settings)
     if penalty is None:
         return made
     return keras_epos.WeightedSum({"pairs": made, "norm": keras_epos.NormPenalty()}, {"norm": penalty})
-
-
-def needs_one_positive(loss):
-    return False
 
 
 def is_on_unit_rows(loss):

@@ -17,9 +17,9 @@ pytestmark = pytest.mark.backend("tensorflow", reason="the example needs TensorF
 SCRIPT = Path(__file__).parents[1] / "examples" / "train_cars.py"
 
 
-def run(folder, *arguments, code=0):
+def run(folder, *arguments, code=0, script=SCRIPT):
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), *map(str, arguments)],
+        [sys.executable, str(script), *map(str, arguments)],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -109,3 +109,21 @@ def test_sample_shows_both_arms(tmp_path):
     assert "easy positives" in output
     assert (tmp_path / "runs/fashion_sample/curve.png").stat().st_size > 10_000
     assert (tmp_path / "saved_models/fashion_sample/1/saved_model.pb").exists()
+
+
+def test_pair_weights_are_drawn(tmp_path):
+    run(tmp_path, "--losses", "contrastive", "circle", script=SCRIPT.with_name("pair_weights.py"))
+    assert (tmp_path / "pair_weights.png").stat().st_size > 10_000
+
+
+def test_every_loss_goes_on_where_it_was(tmp_path):
+    script = SCRIPT.with_name("every_loss.py")
+    options = ["--losses", "contrastive", "proxy_anchor", "n_pairs", "--seeds", 0, "--steps", 2]
+    first = run(tmp_path, *options, script=script)
+    assert "| contrastive | easy |" in first
+    assert "| proxy_anchor |  |" in first
+    again = run(tmp_path, *options, script=script)
+    assert "seed 0" not in again
+    tables = [[line for line in output.splitlines() if line.startswith("|")] for output in (first, again)]
+    assert tables[0] == tables[1]
+    assert len(tables[0]) == 8
