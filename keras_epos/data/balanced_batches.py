@@ -49,6 +49,9 @@ def balanced_batches(
         inputs: N inputs: file paths (strings or `pathlib.Path`), or an array indexed on its first
             axis (a `np.memmap` is read batch by batch), or a tuple or dict of such arrays.
         labels: integers, shape `(N,)` or `(N, 1)`, any integer dtype. Not rounded, not renumbered.
+            Or rows of zeros and ones `(N, L)` for samples of several labels: each column is a class,
+            and no sample stands in a batch twice (see `BatchIndices`). Give the loss
+            `same_class="share_a_label"`.
         classes_per_batch: P.
         samples_per_class: K.
         load: function of TensorFlow ops that makes one example of one input, such as
@@ -56,7 +59,7 @@ def balanced_batches(
             `seed` gets an int32 tensor `(2,)`, different for every sample drawn, for
             `tf.random.stateless_*` and `tf.image.stateless_*`. None: the inputs themselves are
             stacked. Work on whole batches belongs in `.map` on the result.
-        ids: whether y gets a second column, the index of the sample, so that a loss knows a sample
+        ids: whether y gets one more column, the index of the sample, so that a loss knows a sample
             again: `keras_epos.CrossBatchMemory` needs it.
         on_error: where `load` fails on an input, e.g. a damaged photograph: 'raise' names the
             input; 'skip' warns once for each input and puts another sample of the same class in its
@@ -77,7 +80,7 @@ def balanced_batches(
 
     Returns:
         `tf.data.Dataset` of `(x, y)`: x stacked to `(P * K, ...)`; y `(P * K,)` in the dtype of
-        `labels`, or int64 `(P * K, 2)` with `ids`. Its cardinality is set. The K samples of a class stand side by side.
+        `labels`, or its rows `(P * K, L)`; with `ids` int64 `(P * K, 2)` or `(P * K, L + 1)`. Its cardinality is set. The K samples of a class stand side by side.
 
     Raises:
         ValueError: if a request cannot be met, at once; or while iterating, for on_error='raise',
@@ -111,7 +114,7 @@ def balanced_batches(
         )
 
     if ids:
-        labels = np.stack([labels.astype(np.int64), np.arange(len(labels))], axis=1)
+        labels = np.column_stack([labels.astype(np.int64), np.arange(len(labels))])
     numbers = _step_numbers(start_step, steps).map(lambda n: n * num_shards + shard_index)
     if load is None:
         dataset = _stacked(numbers, inputs, labels, indices)

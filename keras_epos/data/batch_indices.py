@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 
+from keras_epos.data.overlaps import members_of, without_repeats
 from keras_epos.data.shuffle import fold, seed_key, shuffled
 
 _CLASS_STREAM, _MEMBER_STREAM, _SPARE_STREAM, _LOAD_STREAM = range(4)
@@ -21,7 +22,9 @@ class BatchIndices:
     NumPy only. Memory: two integers a sample and two a class.
 
     Args:
-        labels: integers of shape `(N,)` or `(N, 1)`; any value is a class, negative ones too.
+        labels: integers of shape `(N,)` or `(N, 1)`; any value is a class, negative ones too. Or rows
+            of zeros and ones, integers or booleans `(N, L)`: each column is a class, and a sample
+            belongs to all in which it has a one. Memory then grows with the number of ones.
         classes_per_batch: P, at least 1.
         samples_per_class: K, at least 1. With K=1 a batch has no positives (a warning says so).
         small_classes: what to do with classes of fewer than K samples, see `balanced_batches`.
@@ -45,18 +48,22 @@ class BatchIndices:
         self.seed = seed
         self._key = seed_key(seed)
         labels = integer_labels(labels)
-        classes, class_of_sample, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-        kept = _kept_classes(sizes, self.samples_per_class, small_classes)
         # Sample indices grouped by class: class c owns members[starts[c] : starts[c] + sizes[c]].
-        self._members = np.argsort(class_of_sample.reshape(-1), kind="stable")
+        self._members, sizes = members_of(labels)
+        kept = _kept_classes(sizes, self.samples_per_class, small_classes)
+        kept = kept[sizes[kept] > 0]
         self._starts = (np.cumsum(sizes) - sizes)[kept]
         self._sizes = sizes[kept]
+        self.may_overlap = labels.ndim == 2
+        self._keep_copies = small_classes == "repeat"
         self.num_classes = len(kept)
         self.num_samples = int(self._sizes.sum())
+        if self.may_overlap:
+            self.num_samples = int(np.any(labels[:, kept], axis=1).sum())
         if self.num_classes < self.classes_per_batch:
             raise ValueError(
                 f"`classes_per_batch` must be at most the number of classes to draw from, "
-                f"{self.num_classes} (of {len(classes)} in `labels`, after "
+                f"{self.num_classes} (of {len(sizes)} in `labels`, after "
                 f"small_classes={small_classes!r} with samples_per_class={samples_per_class}). "
                 f"Received: classes_per_batch={classes_per_batch}. "
                 "Lower `classes_per_batch` or `samples_per_class`."
@@ -86,8 +93,13 @@ class BatchIndices:
 
         Returns:
             int64 of shape `(P * K,)`, or `(T, P * K)`. The K samples of a class stand side by side.
+            A sample of several classes stands for one of them; the others take their next samples
+            in its place. A class whose samples all stand in the batch leaves the rest of its places
+            to another (with small_classes='repeat' they hold copies).
         """
         indices = self._members[self._starts[self._classes(steps), None] + self._ranks(steps)]
+        if self.may_overlap:
+            indices = np.stack([self._distinct(*one) for one in zip(np.atleast_1d(steps), indices, strict=True)])
         return indices.reshape((*np.shape(steps), self.batch_size))
 
     def spares(self, step, row):
@@ -97,6 +109,15 @@ class BatchIndices:
         size = self._sizes[chosen]
         key = fold(fold(fold(self._key, _SPARE_STREAM), step), place)
         return self._members[self._starts[chosen] + shuffled(np.arange(size), size, key)]
+
+    def _distinct(self, step, drawn):
+        """Return the `(P, K)` indices of a batch with no sample twice."""
+        if len(np.unique(drawn)) == drawn.size:
+            return drawn
+        sizes = self._sizes[self._classes(step)[0]]
+        return without_repeats(
+            drawn, sizes, lambda place: self.spares(step, place * self.samples_per_class), self._keep_copies
+        )
 
     def load_seeds(self, steps):
         """Return a seed for each sample drawn, int32 `(T, P * K, 2)`, for stateless random ops."""
@@ -125,14 +146,20 @@ class BatchIndices:
 
 
 def integer_labels(labels):
-    """Return `labels` as an integer array `(N,)` of its own dtype, or raise `ValueError`."""
+    """Return `labels` as integers `(N,)` of their own dtype, or as rows `(N, L)` of zeros and ones.
+
+    Raises:
+        ValueError: if they are neither.
+    """
     labels = np.asarray(labels)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
+    if labels.ndim == 2 and labels.dtype.kind in "iub" and np.isin(labels, (0, 1)).all():
+        return labels.astype(np.int32) if labels.dtype.kind == "b" else labels
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
         raise ValueError(
-            "`labels` must be integers of shape (N,) or (N, 1). "
-            f"Received: labels of dtype {labels.dtype} and shape {labels.shape}. "
+            "`labels` must be integers of shape (N,) or (N, 1), or zeros and ones of shape (N, L) for several "
+            f"labels a sample. Received: labels of dtype {labels.dtype} and shape {labels.shape}. "
             "For names use `np.unique(names, return_inverse=True)[1]`."
         )
     return labels

@@ -35,13 +35,16 @@ class Replacement:
             # Readable after all: a passing fault, of a network drive for example.
             return indices[row]
         spares = self._indices.spares(step, row).tolist()
-        spares = (s for s in spares if s not in group and self._is_good(s))
+        in_batch = set(indices.tolist())
+        spares = (s for s in spares if s not in in_batch and self._is_good(s))
         # Each unreadable row gets a spare of its own; only when they run out, samples come twice.
         pool = [*itertools.islice(spares, len(bad)), *(s for s in group if self._is_good(s))]
         if not pool:
+            name = np.ravel(self._labels[indices[row]])[0]
+            which = f"that of input number {indices[row]}" if self._indices.may_overlap else f"class {name}"
             raise ValueError(
                 "`inputs` must have a readable sample of every class. Received: "
-                f"class {np.ravel(self._labels[indices[row]])[0]} without one; the last error was: "
+                f"{which} without one; the last error was: "
                 f"{self._errors[indices[row]]}"
             )
         return pool[bad.index(row - first) % len(pool)]
