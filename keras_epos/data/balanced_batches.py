@@ -80,7 +80,8 @@ def balanced_batches(
 
     Returns:
         `tf.data.Dataset` of `(x, y)`: x stacked to `(P * K, ...)`; y `(P * K,)` in the dtype of
-        `labels`, or its rows `(P * K, L)`; with `ids` int64 `(P * K, 2)` or `(P * K, L + 1)`. Its cardinality is set. The K samples of a class stand side by side.
+        `labels`, or its rows `(P * K, L)`; with `ids` int64 `(P * K, 2)` or `(P * K, L + 1)`. Its
+        cardinality is set. The K samples of a class stand side by side.
 
     Raises:
         ValueError: if a request cannot be met, at once; or while iterating, for on_error='raise',
