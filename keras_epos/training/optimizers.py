@@ -66,6 +66,11 @@ class PartsOptimizer(keras.optimizers.MultiOptimizer):
     def build(self, variables):
         super().build(variables)
         self._leader_numbers = [self._leaders.index(self._leader_of(variable)) for variable in variables]
+        for optimizer in self._inner_optimizers:
+            decayed = [variable for variable in optimizer._trainable_variables if optimizer._use_weight_decay(variable)]
+            if optimizer.built and not decayed:
+                # Keras's optimizers on PyTorch fail on an empty list of weights to decay.
+                optimizer.weight_decay = None
 
     def apply(self, grads, trainable_variables=None):
         if trainable_variables is not None and not self.built:
