@@ -26,8 +26,8 @@ from keras_epos.data import balanced_batches, image_batches
 
 # What differs from the defaults, and why.
 SETTINGS = {
-    # Distances of unit rows lie in [0, 2], over which a softmax of scale 1 is nearly flat: with all of 70 negatives each
-    # is hardly pushed at all, and classes fall together. A sharper scale, or hard negatives alone, mends it.
+    # Distances of unit rows lie in [0, 2], over which a softmax of scale 1 is nearly flat: each of 70 negatives
+    # is hardly pushed, and classes fall together. A sharper scale, or hard negatives alone, mends it.
     "nca": {"scale": 10.0},
     "lifted_structure": {"negatives": "hard"},
     "generalized_lifted_structure": {"negatives": "hard"},

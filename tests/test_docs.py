@@ -69,3 +69,9 @@ def test_drop_ins():
     assert len(drop_ins) == 8
     for line in drop_ins:
         builds(line)
+
+
+def test_the_table_names_every_loss():
+    text = (DOCS / "losses.md").read_text()
+    for loss in keras_epos.losses.LOSSES.values():
+        assert f"`{loss.__name__}`" in text or loss is keras_epos.EasyPositiveTripletLoss
