@@ -9,8 +9,8 @@ except ImportError as error:
         f"The import failed with: {error}"
     ) from error
 
-from keras_epos import data, losses, mining, retrieval, same_class
-from keras_epos.callbacks import RecallAtK
+from keras_epos import collapse, data, losses, mining, retrieval, same_class
+from keras_epos.callbacks import CollapseMonitor, RecallAtK
 from keras_epos.data import datasets
 from keras_epos.losses import (
     AngularLoss,
@@ -64,6 +64,7 @@ __all__ = [
     "ArcFaceLoss",
     "BinomialDevianceLoss",
     "CircleLoss",
+    "CollapseMonitor",
     "ContrastiveLoss",
     "CosFaceLoss",
     "CrossBatchMemory",
@@ -105,6 +106,7 @@ __all__ = [
     "TupletMarginLoss",
     "WeightedSum",
     "ZeroMeanPenalty",
+    "collapse",
     "data",
     "datasets",
     "export_savedmodel",

@@ -25,6 +25,7 @@ ALLOWED = {
     "mining": {"mining", "pairs", "config"},
     "losses": {"losses", "mining", "pairs", "same_class", "gradient", "config"},
     "retrieval": {"retrieval", "same_class"},
+    "collapse": {"collapse", "retrieval", "losses", "mining"},
 }
 FORBIDDEN = {
     "callbacks": {"data", "training", "serving", "losses", "mining"},

@@ -1,0 +1,126 @@
+"""CollapseMonitor: tells when a run is collapsing."""
+
+import warnings
+
+import keras
+
+from keras_epos import collapse
+from keras_epos.callbacks.neighbours import check_neighbours
+from keras_epos.callbacks.sources import check_positive_integer, embed, source
+
+LOGGED = ("intra_inter_ratio", "effective_rank", "coinciding")
+LOGGED_MODES = ("mode_recall@1", "cross_mode_distance")
+
+
+class CollapseMonitor(keras.callbacks.Callback):
+    """Logs measures of collapse after an epoch, and warns once, in plain words, when a run is collapsing.
+
+    A run is collapsing when one of these holds after a measurement:
+
+        the loss is within 1 % of its margin for two measured epochs   a triplet loss of equal distances
+        most samples lie on another of their class (closer than 1e-3)  classes have become points
+        the effective rank fell below `rank_share` of what it was      directions are being lost
+
+    With clean labels and one look a class the last two may be what you want: then raise the limits or let it log.
+
+    Args:
+        images: What the model takes, as an array `(N, ...)`, or finite batches; see `RecallAtK`.
+        labels: Integers or strings `(N,)`: the classes; `None` when the batches bring them.
+        modes: Integers or strings `(N,)`: the looks that the classes hide, or `None`. They are only measured.
+        batch_size: Images embedded at once, when they come as arrays.
+        prefix: Put before the names in the logs.
+        every: Epochs from one measurement to the next; between, the last values are repeated.
+        rank_share: Limit of the effective rank, from 0 to 1, as a share of that before training.
+        stop_training: Whether the run ends with the epoch that gave the warning.
+
+    Attributes:
+        history: A dictionary for each measurement: `"epoch"` (from 0) and what `keras_epos.collapse.measure` returns.
+        initial: The same before training.
+        reason: Why the run is collapsing, in words, or `None`.
+
+    Raises:
+        ValueError: as `RecallAtK` does, and for limits out of range.
+    """
+
+    def __init__(
+        self,
+        images,
+        labels=None,
+        modes=None,
+        *,
+        batch_size=128,
+        prefix="val_",
+        every=1,
+        rank_share=0.25,
+        stop_training=False,
+    ):
+        super().__init__()
+        check_positive_integer("every", every)
+        check_positive_integer("batch_size", batch_size)
+        if not 0 <= rank_share <= 1:
+            raise ValueError(f"`rank_share` must be from 0 to 1. Received: rank_share={rank_share!r}.")
+        self.modes = modes
+        self.prefix = prefix
+        self.every = every
+        self.rank_share = rank_share
+        self.stop_training = stop_training
+        self.history = []
+        self.initial = None
+        self.reason = None
+        self._source = source("images", images, labels, batch_size)
+        self._logs = None
+        self._epochs_at_margin = 0
+
+    def measure(self, model):
+        """What `keras_epos.collapse.measure` returns for the embeddings of `model`."""
+        return collapse.measure(*embed(model, self._source), self.modes)
+
+    def on_train_begin(self, logs=None):
+        self._logs = None
+        self._epochs_at_margin = 0
+        check_neighbours(self, {self.prefix + name for name in self._logged()}, more_is_better=False)
+        if self.initial is None:
+            self.initial = self.measure(self.model)
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = {} if logs is None else logs
+        is_last = epoch + 1 == (self.params or {}).get("epochs")
+        if self._logs is None or is_last or (epoch + 1) % self.every == 0:
+            values = self.measure(self.model)
+            self.history.append({"epoch": epoch, **values})
+            self._logs = {self.prefix + name: values[name] for name in self._logged()}
+            if self.reason is None:
+                self._judge(epoch, values, logs.get("loss"))
+        logs.update(self._logs)
+
+    def _logged(self):
+        return LOGGED if self.modes is None else LOGGED + LOGGED_MODES
+
+    def _judge(self, epoch, values, loss):
+        reasons = [*self._at_margin(loss), *self._lost(values)]
+        if not reasons:
+            return
+        self.reason = " and ".join(reasons)
+        advice = (
+            'Try easy positives (positives="easy") with 4 or more samples of a class, easier negatives '
+            '("semi_hard"), a smaller learning rate, or look for wrong labels.'
+        )
+        end = " Training stops here." if self.stop_training else ""
+        warnings.warn(f"The embedding is collapsing (epoch {epoch + 1}): {self.reason}. {advice}{end}", stacklevel=2)
+        if self.stop_training:
+            self.model.stop_training = True
+
+    def _at_margin(self, loss):
+        margin = getattr(getattr(self.model, "loss", None), "margin", None)
+        is_triplet = getattr(self.model.loss, "has_triplets", False) and isinstance(margin, (int, float))
+        is_at_margin = is_triplet and loss is not None and abs(loss - margin) <= 0.01 * margin
+        self._epochs_at_margin = self._epochs_at_margin + 1 if is_at_margin else 0
+        if self._epochs_at_margin >= 2:
+            yield f"the loss stays at its margin of {margin:g}, which it has when all distances are equal"
+
+    def _lost(self, values):
+        if values["coinciding"] > 0.5:
+            yield f"{values['coinciding']:.0%} of the samples lie on another one of their class"
+        rank, before = values["effective_rank"], self.initial["effective_rank"]
+        if rank < self.rank_share * before:
+            yield f"the embeddings use {rank:.1f} directions instead of {before:.1f} before training"

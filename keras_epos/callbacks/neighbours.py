@@ -1,0 +1,47 @@
+"""The callbacks that stand around one in the list of a `fit`."""
+
+import sys
+import warnings
+
+import keras
+
+
+def check_neighbours(callback, names, more_is_better=True):
+    """Warns of callbacks that need what `callback` writes, yet stand before it or take less for better."""
+    writer = type(callback).__name__
+    others = _callbacks_around(callback)
+    for place, other in enumerate(others):
+        monitors = getattr(other, "monitor", None) in names
+        if other is callback or not (monitors or isinstance(other, _recorders())):
+            continue
+        kind = type(other).__name__
+        if place < others.index(callback):
+            seen = f'monitor="{other.monitor}"' if monitors else "the logs"
+            warnings.warn(
+                f"{kind} stands before {writer} in `callbacks` and so reads {seen} before the value is there. Put "
+                f"{writer} first: callbacks=[{writer}(...), {kind}(...)].",
+                stacklevel=2,
+            )
+        if more_is_better and monitors and getattr(other, "mode", "max") != "max":
+            warnings.warn(
+                f'{kind} has mode="{other.mode}", but more is better for monitor="{other.monitor}". Pass mode="max".',
+                stacklevel=2,
+            )
+
+
+def _recorders():
+    return (keras.callbacks.CSVLogger, keras.callbacks.TensorBoard)
+
+
+def _callbacks_around(callback):
+    """The list of callbacks that `callback` stands in, or an empty one when nothing known is calling.
+
+    Keras tells a callback neither its neighbours nor its place, but the `CallbackList` is the caller.
+    """
+    frame = sys._getframe()
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, keras.callbacks.CallbackList) and callback in caller.callbacks:
+            return caller.callbacks
+        frame = frame.f_back
+    return []

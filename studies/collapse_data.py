@@ -1,0 +1,139 @@
+"""The data sets of the study of collapse: classes to learn, and modes that they hide."""
+
+import gzip
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+import keras_epos
+
+# Class of each kind of clothes: tops, long wear, shoes, bag.
+GROUPS = np.array([0, 1, 0, 1, 0, 2, 0, 2, 3, 2])
+
+
+class Part(NamedTuple):
+    """Inputs `(N, ...)`, the classes `(N,)` that are trained, and the hidden modes `(N,)`, or `None`."""
+
+    inputs: np.ndarray
+    labels: np.ndarray
+    modes: np.ndarray | None
+
+    def take(self, rows):
+        modes = None if self.modes is None else self.modes[rows]
+        return Part(self.inputs[rows], self.labels[rows], modes)
+
+
+class Task(NamedTuple):
+    """What is trained and measured.
+
+    Attributes:
+        train, test: Never change.
+        held_out: Bool `(N,)`, rows of `train` on which settings are chosen after training on the others.
+        batch: Classes of a batch, and samples of each.
+        steps: Batches of a run.
+        network: Function that makes the network.
+    """
+
+    train: Part
+    test: Part
+    held_out: np.ndarray
+    batch: tuple
+    steps: int
+    network: object
+
+    def for_choosing(self):
+        """The same task inside the training part: the test part takes no part in the choice of settings."""
+        return self._replace(train=self.train.take(~self.held_out), test=self.train.take(self.held_out))
+
+
+def load(name, data_dir, backbone):
+    if name in ("mnist", "fashion_full", "omniglot", "cars196") and data_dir is None:
+        raise ValueError(f"`--data-dir` must be given for {name}. Received: none.")
+    if name == "cars196":
+        return cars196(data_dir, backbone)
+    return {"mnist": mnist, "fashion": fashion, "fashion_full": fashion_full, "omniglot": omniglot}[name](data_dir)
+
+
+def mnist(data_dir):
+    """Digits as even and odd: half of the 10,000 official test images to train, half to test."""
+    images, digits = read_idx(data_dir, "t10k")
+    part = Part(images, digits % 2, digits)
+    rows = np.random.default_rng(0).permutation(len(digits))
+    train = part.take(np.sort(rows[:5000]))
+    return Task(train, part.take(np.sort(rows[5000:])), every_fifth(train), (2, 64), 400, small_network)
+
+
+def fashion(data_dir):
+    """The embedded sample of ten kinds of clothes in four classes."""
+    train, test = (Part(part.inputs, part.labels, part.modes) for part in keras_epos.datasets.fashion_sample())
+    return Task(train, test, every_fifth(train), (4, 32), 400, small_network)
+
+
+def fashion_full(data_dir):
+    """The 60,000 and 10,000 official images of clothes, in four classes."""
+    train, test = (
+        Part(images, GROUPS[kinds], kinds) for images, kinds in (read_idx(data_dir, part) for part in ("train", "t10k"))
+    )
+    return Task(train, test, every_fifth(train), (4, 32), 400, small_network)
+
+
+def omniglot(data_dir):
+    """Alphabets as classes; tested on the characters of alphabets that were not seen."""
+    split = keras_epos.datasets.omniglot(data_dir, label="alphabet", size=28)
+    # As in MNIST: light strokes on black.
+    train, test = (Part(255 - part.inputs[..., 0], part.labels, part.modes) for part in split)
+    held_out = np.isin(train.labels, np.random.default_rng(0).permutation(30)[:6])
+    return Task(train, test, held_out, (4, 32), 400, small_network)
+
+
+def cars196(data_dir, backbone):
+    """Frozen features of photographs; tested on car models that were not seen. No modes are known."""
+    split = keras_epos.datasets.cars196(data_dir)
+    train, test = (
+        Part(features, part.labels, None) for part, features in zip(split, features_of(split, backbone), strict=True)
+    )
+    held_out = np.isin(train.labels, np.random.default_rng(0).permutation(98)[:20])
+    return Task(train, test, held_out, (10, 8), 400, lambda: keras.Sequential([keras.Input((train.inputs.shape[1],))]))
+
+
+def features_of(split, backbone, size=160):
+    """Features of the backbone for both parts, computed once and kept."""
+    kept = Path("runs") / f"features-cars196-{Path(backbone).stem}-{size}.npz"
+    if not kept.exists():
+        print("Computing the features of the frozen backbone, once")
+        model = keras_epos.EmbeddingModel(backbone, embedding_dim=1)
+        frozen = keras.Sequential([model.backbone, *([model.pooling] if model.pooling else [])])
+        batches = [keras_epos.data.image_batches(part.inputs, size) for part in split]
+        kept.parent.mkdir(exist_ok=True)
+        np.savez(kept, *(frozen.predict(part, verbose=1) for part in batches))
+    with np.load(kept) as arrays:
+        return [arrays[name] for name in arrays.files]
+
+
+def every_fifth(train):
+    return np.arange(len(train.labels)) % 5 == 0
+
+
+def small_network():
+    layers = [keras.Input((28, 28, 1)), keras.layers.Rescaling(1 / 255)]
+    for filters, size in ((16, 5), (32, 3), (64, 3)):
+        layers.append(keras.layers.Conv2D(filters, size, strides=2, padding="same", activation="relu"))
+    return keras.Sequential([*layers, keras.layers.Flatten()])
+
+
+def read_idx(data_dir, part):
+    """Images `(N, 28, 28)` and labels `(N,)` of one part of the official idx files, packed or not."""
+
+    def read(name, header):
+        for suffix in ("", ".gz"):
+            for written in (name, name.replace("-idx", ".idx")):
+                path = Path(data_dir) / f"{written}{suffix}"
+                if path.exists():
+                    content = gzip.decompress(path.read_bytes()) if suffix else path.read_bytes()
+                    return np.frombuffer(content, np.uint8, offset=header)
+        raise FileNotFoundError(f"`--data-dir` must hold {name}[.gz]. Received: {data_dir}")
+
+    labels = read(f"{part}-labels-idx1-ubyte", 8).astype(np.int64)
+    return read(f"{part}-images-idx3-ubyte", 16).reshape(-1, 28, 28), labels

@@ -1,0 +1,162 @@
+"""Find out where easy positives keep the modes of classes, and where they do not, on one data set.
+
+Every loss is trained with every kind of positives under every amount of label noise, with the same budget, and the
+hidden modes are searched in the test part. Settings are chosen first, on held-out training samples with 10 % of
+labels wrong, for all and for easy positives apart. A run that is in the results file is not repeated, so a stopped
+command goes on where it was; several commands with different seeds may run at once.
+"""
+
+import argparse
+import csv
+import json
+import os
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import collapse_data
+import keras
+import numpy as np
+from collapse_arms import LIKE, POSITIVES, SETTINGS, arms, choices, flipped, flipped_in_batches, make
+
+import keras_epos
+
+RESULTS = Path(__file__).parent / "results"
+DATA_SETS = ("mnist", "fashion", "fashion_full", "omniglot", "cars196")
+KEYS = ("loss", "positives", "noise", "drawn", "samples", "steps", "seed")
+SEED_OF_CHOICE = 1000
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("data_set", choices=DATA_SETS)
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder of the data set; fashion needs none")
+    parser.add_argument("--backbone", default="EfficientNetV2B0", metavar="NAME", help="for the features of cars196")
+    parser.add_argument("--losses", nargs="+", choices=SETTINGS, default=list(SETTINGS), metavar="NAME")
+    parser.add_argument("--positives", nargs="+", choices=POSITIVES, default=list(POSITIVES), metavar="NAME")
+    parser.add_argument("--noise", nargs="+", type=float, default=[0.0, 0.05, 0.1, 0.2], metavar="SHARE")
+    parser.add_argument("--drawn", nargs="+", choices=("once", "anew"), default=["once"], help="when labels flip")
+    parser.add_argument("--samples", nargs="+", type=int, metavar="N", help="samples of a class in a batch")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4], metavar="N")
+    parser.add_argument("--steps", type=int, metavar="N", help="batches of a run, if not those of the data set")
+    parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help="results and settings")
+    return parser.parse_args()
+
+
+def main():
+    args = parse_arguments()
+    args.out.mkdir(parents=True, exist_ok=True)
+    task = collapse_data.load(args.data_set, args.data_dir, args.backbone)
+    if args.steps:
+        task = task._replace(steps=args.steps)
+    chosen = settings_of(task, args)
+    path = args.out / f"{args.data_set}.csv"
+    for key in wanted(task, args):
+        if key not in done(path):
+            loss, positives = key[:2]
+            started = time.perf_counter()
+            values = run(task, loss, positives, chosen[loss, LIKE.get(positives, positives)], *key[2:])
+            append(path, KEYS, key, values)
+            result = f"{main_measure(values):6.1%}  {time.perf_counter() - started:4.1f} s"
+            print(f"{loss:<18}{positives:<10}{key[2]:4.0%} {key[3]}  x{key[4]} seed {key[6]}  {result}", flush=True)
+
+
+def wanted(task, args):
+    """Keys of all runs, the first seed first: a stopped study has all arms of some seeds."""
+    for seed in args.seeds:
+        for samples in args.samples or [task.batch[1]]:
+            for drawn in args.drawn:
+                for noise in args.noise:
+                    if noise > 0 or drawn == args.drawn[0]:
+                        for loss, positives in arms(args.losses):
+                            if positives in ("", *args.positives):
+                                yield (loss, positives, noise, drawn if noise else "once", samples, task.steps, seed)
+
+
+# --- a run ---
+
+
+def run(task, loss, positives, settings, noise, drawn, samples, steps, seed):
+    """Train one arm; return its measures on the test part."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(seed)
+    num_classes = int(task.train.labels.max()) + 1
+    labels = task.train.labels
+    if drawn == "once":
+        labels = flipped(labels, noise, np.random.default_rng(seed))
+    inputs = task.train.inputs[..., None] if task.train.inputs.ndim == 3 else task.train.inputs
+    batches = keras_epos.data.balanced_batches(
+        inputs, labels, task.batch[0], samples, small_classes="repeat", seed=seed, steps=steps
+    )
+    if drawn == "anew":
+        batches = flipped_in_batches(batches, noise, num_classes, seed)
+    model = keras_epos.EmbeddingModel(task.network(), 64)
+    model.compile(keras.optimizers.Adam(1e-3), make(loss, positives, settings, num_classes), steps_per_execution=20)
+    model.fit(batches, verbose=0, shuffle=False)
+    test_inputs = task.test.inputs[..., None] if task.test.inputs.ndim == 3 else task.test.inputs
+    embeddings = model.predict(test_inputs, batch_size=512, verbose=0)
+    values = keras_epos.collapse.measure(embeddings, task.test.labels, task.test.modes)
+    if task.test.modes is not None and task.test.modes.max() < 100:
+        values["mode_nmi"] = keras_epos.collapse.mode_nmi(embeddings, task.test.modes)
+    return values
+
+
+def main_measure(values):
+    """Recall@1 of the hidden modes, or of the unseen classes where there are none."""
+    return values.get("mode_recall@1", values["recall@1"])
+
+
+# --- the choice of settings ---
+
+
+def settings_of(task, args):
+    """The best settings of each loss with all and with easy positives, from the held-out samples, kept in a file."""
+    path = args.out / f"{args.data_set}-settings.json"
+    kept = json.loads(path.read_text()) if path.exists() else []
+    inner = task.for_choosing()
+    for loss in args.losses:
+        for positives in [""] if loss == "soft_triple" else ["all", "easy"]:
+            for settings in choices(loss, positives):
+                if any(row[:3] == [loss, positives, settings] for row in kept):
+                    continue
+                values = run(inner, loss, positives, settings, 0.1, "once", task.batch[1], task.steps, SEED_OF_CHOICE)
+                kept.append([loss, positives, settings, main_measure(values)])
+                path.write_text("[\n" + ",\n".join(json.dumps(row) for row in kept) + "\n]\n")
+                print(f"choosing: {loss:<18}{positives:<6}{main_measure(values):6.1%}  {settings}", flush=True)
+    return {(loss, positives): settings for loss, positives, settings, _ in sorted(kept, key=lambda row: row[3])}
+
+
+# --- results ---
+
+
+def done(path):
+    """Keys of the runs in a file; a line that was cut off does not count."""
+    return {tuple(row[name] for name in KEYS) for row in read(path)}
+
+
+def read(path):
+    """Rows as dictionaries, numbers as numbers."""
+    if not path.exists():
+        return []
+    with path.open() as file:
+        rows = [row for row in csv.DictReader(file) if None not in row.values()]
+    texts = ("loss", "positives", "drawn")
+    whole = ("samples", "steps", "seed")
+    return [
+        {name: value if name in texts else int(value) if name in whole else float(value) for name, value in row.items()}
+        for row in rows
+    ]
+
+
+def append(path, names, key, values):
+    """Add a line to a file that other processes may add to."""
+    with path.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if file.tell() == 0:
+            writer.writerow([*names, *values])
+        writer.writerow([*key, *(f"{value:.5g}" for value in values.values())])
+
+
+if __name__ == "__main__":
+    main()
