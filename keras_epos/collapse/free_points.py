@@ -1,0 +1,132 @@
+"""Gradient descent on points that move freely, with labels flipped anew at every step: collapse at work.
+
+This project's formalisation; see `keras_epos.collapse.noise_model`. The points are no outputs of a network and keep
+their norm, and a positive is easy by plain distance. The losses of the library compare unit rows and mine by cosine, so
+the gradients are written out in NumPy, in `keras_epos.collapse.noisy_steps`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_epos.collapse.noise_model import check_points, check_positive, distances_between
+from keras_epos.collapse.noisy_draws import check_positives
+from keras_epos.collapse.noisy_labels import check_noise, observed_labels
+from keras_epos.collapse.noisy_steps import margin_step, triplet_step
+
+STEPS = {"triplet": triplet_step, "margin": margin_step}
+# Of the boundary, as a share of that of the points.
+BOUNDARY_RATE = 0.05
+
+
+class Descent(NamedTuple):
+    """Where the points of each seed went.
+
+    Attributes:
+        points: Floats `(S, N, D)`, at the end.
+        boundary: Floats `(S,)`, at the end; of the margin loss.
+        path: Floats `(T, S, N, D)`: at the start, every `record_every` steps, and at the end.
+        steps: Integers `(T,)`, the steps done at each entry of `path`.
+    """
+
+    points: object
+    boundary: object
+    path: object
+    steps: object
+
+
+def descend(
+    points,
+    classes,
+    flip_probability,
+    loss="triplet",
+    positives="all",
+    margin=0.2,
+    boundary=0.6,
+    learn_boundary=False,
+    noise=0.03,
+    steps=6000,
+    learning_rate=0.5,
+    seeds=(0,),
+    record_every=None,
+):
+    """Move points down the gradient of a loss, each step under other labels.
+
+    Args:
+        points: Floats `(N, D)`, where they start, three rows or more.
+        classes: True classes, integers `(N,)`, two of them.
+        flip_probability: In [0, 1], of each label at each step.
+        loss: `"triplet"` or `"margin"`, over all negatives.
+        positives: `"all"`, `"random"` (the mean over the choice of one) or `"easy"`.
+        margin: Positive distance.
+        boundary: Positive distance, of the margin loss; where it starts, if it is learned.
+        learn_boundary: Whether the boundary moves down its gradient too, with 0.05 of the learning rate.
+        noise: Standard deviation, as a distance, of what is added to the points at the start.
+        steps: Number of steps, at least 1.
+        learning_rate: Positive, at the start; falls linearly to 0.
+        seeds: Integers, a run each, side by side; no run depends on the others.
+        record_every: Number of steps between entries of the path, or `None` for start and end only.
+
+    Returns:
+        `Descent`.
+
+    Raises:
+        ValueError: If an argument is out of range or the shapes do not fit.
+    """
+    points, classes = check_points(points, classes, len(points))
+    _check(classes, flip_probability, loss, positives, steps, seeds)
+    for name, value in (("margin", margin), ("boundary", boundary), ("learning_rate", learning_rate)):
+        check_positive(name, value)
+    generators = [np.random.default_rng(seed) for seed in seeds]
+    points = points + noise * np.stack([generator.standard_normal(points.shape) for generator in generators])
+    boundary = np.full(len(generators), float(boundary))
+    path, recorded = [points], [0]
+    for done in range(1, steps + 1):
+        rate = learning_rate * (1 - (done - 1) / steps)
+        uniform = np.stack([generator.random(len(classes)) for generator in generators])
+        labels = observed_labels(classes, flip_probability, 2, uniform)
+        _, gradient, slope = STEPS[loss](points, labels, positives, margin, boundary)
+        points = points - rate * gradient
+        boundary = boundary - learn_boundary * BOUNDARY_RATE * rate * slope
+        if done == steps or (record_every and done % record_every == 0):
+            path.append(points)
+            recorded.append(done)
+    return Descent(points, boundary, np.stack(path), np.array(recorded))
+
+
+def _check(classes, flip_probability, loss, positives, steps, seeds):
+    check_noise(flip_probability, 2)
+    check_positives(positives)
+    if classes.max() != 1:
+        raise ValueError(f"`classes` must hold two classes. Received: {classes.max() + 1} classes.")
+    if loss not in STEPS:
+        raise ValueError(f"`loss` must be one of {tuple(STEPS)}. Received: loss={loss!r}.")
+    if steps != int(steps) or steps < 1:
+        raise ValueError(f"`steps` must be a positive integer. Received: steps={steps}.")
+    if not len(seeds):
+        raise ValueError(f"`seeds` must hold at least one integer. Received: seeds={seeds}.")
+
+
+def point_spread(points, classes, modes):
+    """How far apart the modes of one class, its points and the other class are.
+
+    Args:
+        points: Floats `(N, D)`.
+        classes, modes: Integers `(N,)`, as from `two_modes`: class 0 has the modes 0 and 1.
+
+    Returns:
+        Dictionary of floats: `"cross_mode"`, between the means of the two modes; `"within_mode"`, the mean distance of
+        two points of a mode; `"between_classes"`, of the means; `"mode_recall@1"`, the share of points of class 0
+        whose nearest other point in class 0 is of their mode, ties against it.
+    """
+    one, two, other = (points[modes == mode] for mode in (0, 1, 2))
+    both, of_two = points[classes == 0], modes[classes == 0]
+    distances = distances_between(both) + np.where(np.eye(len(both), dtype=bool), np.inf, 0)
+    same = of_two[:, None] == of_two
+    nearest_same, nearest_other = (np.where(mask, distances, np.inf).min(1) for mask in (same, ~same))
+    return {
+        "cross_mode": float(np.linalg.norm(one.mean(0) - two.mean(0))),
+        "within_mode": float(np.mean(distances[same & np.isfinite(distances)])),
+        "between_classes": float(np.linalg.norm(both.mean(0) - other.mean(0))),
+        "mode_recall@1": float(np.mean(nearest_same < nearest_other)),
+    }
