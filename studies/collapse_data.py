@@ -62,13 +62,13 @@ def mnist(data_dir):
     part = Part(images, digits % 2, digits)
     rows = np.random.default_rng(0).permutation(len(digits))
     train = part.take(np.sort(rows[:5000]))
-    return Task(train, part.take(np.sort(rows[5000:])), every_fifth(train), (2, 64), 400, small_network)
+    return Task(train, part.take(np.sort(rows[5000:])), every_fifth(train), (2, 64), 300, small_network)
 
 
 def fashion(data_dir):
     """The embedded sample of ten kinds of clothes in four classes."""
     train, test = (Part(part.inputs, part.labels, part.modes) for part in keras_epos.datasets.fashion_sample())
-    return Task(train, test, every_fifth(train), (4, 32), 400, small_network)
+    return Task(train, test, every_fifth(train), (4, 32), 300, small_network)
 
 
 def fashion_full(data_dir):
@@ -76,7 +76,7 @@ def fashion_full(data_dir):
     train, test = (
         Part(images, GROUPS[kinds], kinds) for images, kinds in (read_idx(data_dir, part) for part in ("train", "t10k"))
     )
-    return Task(train, test, every_fifth(train), (4, 32), 400, small_network)
+    return Task(train, test, every_fifth(train), (4, 32), 300, small_network)
 
 
 def omniglot(data_dir):
@@ -85,7 +85,7 @@ def omniglot(data_dir):
     # As in MNIST: light strokes on black.
     train, test = (Part(255 - part.inputs[..., 0], part.labels, part.modes) for part in split)
     held_out = np.isin(train.labels, np.random.default_rng(0).permutation(30)[:6])
-    return Task(train, test, held_out, (4, 32), 400, small_network)
+    return Task(train, test, held_out, (4, 64), 300, small_network)
 
 
 def cars196(data_dir, backbone):
@@ -95,7 +95,7 @@ def cars196(data_dir, backbone):
         Part(features, part.labels, None) for part, features in zip(split, features_of(split, backbone), strict=True)
     )
     held_out = np.isin(train.labels, np.random.default_rng(0).permutation(98)[:20])
-    return Task(train, test, held_out, (10, 8), 400, lambda: keras.Sequential([keras.Input((train.inputs.shape[1],))]))
+    return Task(train, test, held_out, (10, 8), 300, lambda: keras.Sequential([keras.Input((train.inputs.shape[1],))]))
 
 
 def features_of(split, backbone, size=160):
@@ -118,7 +118,7 @@ def every_fifth(train):
 
 def small_network():
     layers = [keras.Input((28, 28, 1)), keras.layers.Rescaling(1 / 255)]
-    for filters, size in ((16, 5), (32, 3), (64, 3)):
+    for filters, size in ((16, 5), (32, 3)):
         layers.append(keras.layers.Conv2D(filters, size, strides=2, padding="same", activation="relu"))
     return keras.Sequential([*layers, keras.layers.Flatten()])
 

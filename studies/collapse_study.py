@@ -8,6 +8,7 @@ command goes on where it was; several commands with different seeds may run at o
 
 import argparse
 import csv
+import io
 import json
 import os
 import time
@@ -150,12 +151,17 @@ def read(path):
 
 
 def append(path, names, key, values):
-    """Add a line to a file that other processes may add to."""
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if file.tell() == 0:
-            writer.writerow([*names, *values])
-        writer.writerow([*key, *(f"{value:.5g}" for value in values.values())])
+    """Add a line to a file that other processes may add to; an end that was cut off stays a line of its own."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    content = path.read_text() if path.exists() else ""
+    if not content:
+        writer.writerow([*names, *values])
+    elif not content.endswith("\n"):
+        text.write("\n")
+    writer.writerow([*key, *(f"{value:.5g}" for value in values.values())])
+    with path.open("a") as file:
+        file.write(text.getvalue())
 
 
 if __name__ == "__main__":

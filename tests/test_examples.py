@@ -116,6 +116,46 @@ def test_pair_weights_are_drawn(tmp_path):
     assert (tmp_path / "pair_weights.png").stat().st_size > 10_000
 
 
+def test_noise_model_prints_its_tables_and_is_drawn(tmp_path):
+    script = SCRIPT.with_name("noise_model.py")
+    output = run(tmp_path, "--draws", 20, "--seeds", 1, "--steps", 0.01, script=script)
+    assert "0.1    0.018000    0.018000    0.019708    0.021415" in output
+    assert output.count("easy") == 14
+    assert (tmp_path / "noise_model.png").stat().st_size > 10_000
+
+
+def test_class_collapse_prints_its_table_and_is_drawn(tmp_path):
+    printed = run(tmp_path, "--steps", 3, "--out", ".", script=SCRIPT.with_name("class_collapse.py"))
+    assert "easy positives" in printed
+    assert (tmp_path / "class_collapse.png").stat().st_size > 10_000
+
+
+def test_the_study_of_collapse_goes_on_where_it_was_and_is_reported(tmp_path):
+    study = SCRIPT.parents[1] / "studies/collapse_study.py"
+    choices = [
+        ["contrastive", positives, {"negative_margin": m}, m] for positives in ("all", "easy") for m in (0.3, 0.5)
+    ]
+    (tmp_path / "fashion-settings.json").write_text(
+        json.dumps([*choices, ["contrastive", "all", {"negative_margin": 0.7}, 0]])
+    )
+    few = ("fashion", "--out", tmp_path, "--steps", 2, "--losses", "contrastive", "--positives", "all", "easy")
+    printed = run(tmp_path, *few, "--noise", 0.2, "--drawn", "once", "anew", "--seeds", 0, script=study)
+    assert printed.count("choosing") == 1
+    assert printed.count("seed 0") == 4
+    chosen = (tmp_path / "fashion-settings.json").read_text()
+    with (tmp_path / "fashion.csv").open("a") as file:
+        file.write("contrastive,easy,0.2")  # a line that was cut off
+    printed = run(tmp_path, *few, "--noise", 0.0, 0.2, "--seeds", 0, 1, script=study)
+    assert (tmp_path / "fashion-settings.json").read_text() == chosen
+    assert "choosing" not in printed
+    assert printed.count("seed 0") == 2
+    assert printed.count("seed 1") == 4
+    printed = run(tmp_path, "--results", tmp_path, "--out", tmp_path, script=study.with_name("collapse_report.py"))
+    assert "all cells" in printed
+    assert "| contrastive | easy |" in (tmp_path / "collapse_study.md").read_text()
+    assert (tmp_path / "images/collapse_fashion.png").stat().st_size > 10_000
+
+
 def test_every_loss_goes_on_where_it_was(tmp_path):
     script = SCRIPT.with_name("every_loss.py")
     options = ["--losses", "contrastive", "proxy_anchor", "n_pairs", "--seeds", 0, "--steps", 2]
