@@ -115,9 +115,10 @@ def point_spread(points, classes, modes):
         classes, modes: Integers `(N,)`, as from `two_modes`: class 0 has the modes 0 and 1.
 
     Returns:
-        Dictionary of floats: `"cross_mode"`, between the means of the two modes; `"within_mode"`, the mean distance of
-        two points of a mode; `"between_classes"`, of the means; `"mode_recall@1"`, the share of points of class 0
-        whose nearest other point in class 0 is of their mode, ties against it.
+        Dictionary of floats: `"cross_mode"`, the distance between the means of the two modes; `"within_mode"`, the mean
+        distance of a point to the mean of its mode; `"between_classes"`, the distance between the means of the classes;
+        `"mode_recall@1"`, the share of points of class 0 whose nearest other point in class 0 is of their mode, ties
+        against it.
     """
     one, two, other = (points[modes == mode] for mode in (0, 1, 2))
     both, of_two = points[classes == 0], modes[classes == 0]
@@ -126,7 +127,7 @@ def point_spread(points, classes, modes):
     nearest_same, nearest_other = (np.where(mask, distances, np.inf).min(1) for mask in (same, ~same))
     return {
         "cross_mode": float(np.linalg.norm(one.mean(0) - two.mean(0))),
-        "within_mode": float(np.mean(distances[same & np.isfinite(distances)])),
+        "within_mode": float(np.mean(np.linalg.norm(both - np.stack([one.mean(0), two.mean(0)])[of_two], axis=1))),
         "between_classes": float(np.linalg.norm(both.mean(0) - other.mean(0))),
         "mode_recall@1": float(np.mean(nearest_same < nearest_other)),
     }

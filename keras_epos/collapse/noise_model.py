@@ -15,7 +15,8 @@ modes of a class are.
 
 **Margin loss**, two classes. The average over pairs is at least `4 * m * e * (1 - e)`; equality asks for every pair of
 a class at distance `boundary - m` and all others at `boundary + m`. A learned boundary therefore ends at `m` with
-collapsed classes. A fixed one beyond `m` does not collapse a class: it drives its points towards one distance.
+collapsed classes. A fixed one beyond `m` does not collapse a class: it draws its points to a few places, as far as
+possible at that one distance from each other.
 
 Easy positives have no such closed form here: see `keras_epos.collapse.simulated_triplet_loss` and
 `keras_epos.collapse.descend`.

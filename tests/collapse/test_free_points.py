@@ -94,7 +94,7 @@ def test_the_path_is_recorded():
 def test_spread_of_points():
     points = np.array([[0, 0], [0, 1], [4, 0], [4, 1], [2, 3.5], [2, 3.5]])
     found = collapse.point_spread(points, np.array([0, 0, 0, 0, 1, 1]), np.array([0, 0, 1, 1, 2, 2]))
-    assert found == {"cross_mode": 4, "within_mode": 1, "between_classes": 3, "mode_recall@1": 1}
+    assert found == {"cross_mode": 4, "within_mode": 0.5, "between_classes": 3, "mode_recall@1": 1}
     found = collapse.point_spread(points * 0, np.array([0, 0, 0, 0, 1, 1]), np.array([0, 0, 1, 1, 2, 2]))
     assert found["mode_recall@1"] == 0
 
