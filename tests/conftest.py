@@ -25,6 +25,14 @@ def pytest_runtest_setup(item):
             pytest.skip(f"{marker.kwargs['reason']} (backend is {BACKEND})")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def bounded_memory():
+    """JAX keeps every compiled function: gigabytes by the end of the suite."""
+    yield
+    if BACKEND == "jax":
+        jax.clear_caches()
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     keras.utils.set_random_seed(0)

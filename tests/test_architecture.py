@@ -21,11 +21,13 @@ ALLOWED = {
     "gradient": set(),
     "same_class": {"config"},
     "reference": {"reference"},
+    "hierarchy": {"hierarchy"},
     "pairs": {"same_class"},
     "mining": {"mining", "pairs", "config"},
-    "losses": {"losses", "mining", "pairs", "same_class", "gradient", "config"},
+    "losses": {"losses", "mining", "pairs", "same_class", "gradient", "config", "hierarchy"},
     "retrieval": {"retrieval", "same_class"},
     "collapse": {"collapse", "retrieval", "losses", "mining"},
+    "curriculum": {"curriculum", "retrieval", "data"},
 }
 FORBIDDEN = {
     "callbacks": {"data", "training", "serving", "losses", "mining"},

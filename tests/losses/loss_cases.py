@@ -186,7 +186,7 @@ def taking_turns(number):
 EVERYTHING = bool(os.environ.get("KERAS_EPOS_EVERY_COMBINATION"))
 ON_JAX = keras.backend.backend() == "jax"  # compiles each loop and each shape anew: slowest by far
 COMBINATIONS = (
-    [one for loss in LOSSES for one in combinations_of(loss)] if EVERYTHING else taking_turns(2 if ON_JAX else 5)
+    [one for loss in LOSSES for one in combinations_of(loss)] if EVERYTHING else taking_turns(1 if ON_JAX else 5)
 )
 # Each loss with all pairs, and with easy positives, where the full product would take too long.
 _NEGATIVES = ["hard", "semi_hard", "hard 2", "semi_hard hardest", "all"]
@@ -194,7 +194,7 @@ SOME_COMBINATIONS = [(loss, "all", "all") for loss in LOSSES] + [
     (loss, "easy", _NEGATIVES[place % len(_NEGATIVES)]) for place, loss in enumerate(LOSSES)
 ]
 if ON_JAX and not EVERYTHING:
-    SOME_COMBINATIONS = SOME_COMBINATIONS[::4]
+    SOME_COMBINATIONS = SOME_COMBINATIONS[::8]
 
 
 def make(loss, positives, negatives, dtype="float64", **settings):
