@@ -9,7 +9,7 @@ except ImportError as error:
         f"The import failed with: {error}"
     ) from error
 
-from keras_epos import collapse, data, losses, mining, retrieval, same_class
+from keras_epos import collapse, data, hierarchy, losses, mining, retrieval, same_class
 from keras_epos.callbacks import CollapseMonitor, RecallAtK
 from keras_epos.data import datasets
 from keras_epos.losses import (
@@ -25,6 +25,7 @@ from keras_epos.losses import (
     EmbeddingLoss,
     FastAPLoss,
     GeneralizedLiftedStructureLoss,
+    HierarchicalTripletLoss,
     IntraPairVarianceLoss,
     KoLeoPenalty,
     LiftedStructureLoss,
@@ -77,6 +78,7 @@ __all__ = [
     "FastAPLoss",
     "GeneralizedLiftedStructureLoss",
     "Hard",
+    "HierarchicalTripletLoss",
     "IntraPairVarianceLoss",
     "KoLeoPenalty",
     "LiftedStructureLoss",
@@ -110,6 +112,7 @@ __all__ = [
     "data",
     "datasets",
     "export_savedmodel",
+    "hierarchy",
     "losses",
     "mining",
     "retrieval",

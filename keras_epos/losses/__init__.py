@@ -13,6 +13,7 @@ from keras_epos.losses.easy_positive_hard_negative import EasyPositiveHardNegati
 from keras_epos.losses.embedding_loss import EmbeddingLoss
 from keras_epos.losses.fast_ap import FastAPLoss
 from keras_epos.losses.generalized_lifted_structure import GeneralizedLiftedStructureLoss
+from keras_epos.losses.hierarchical_triplet import HierarchicalTripletLoss
 from keras_epos.losses.intra_pair_variance import IntraPairVarianceLoss
 from keras_epos.losses.lifted_structure import LiftedStructureLoss
 from keras_epos.losses.margin import MarginLoss
@@ -70,6 +71,7 @@ LOSSES = {
 # Losses that are no loss without arguments, and penalties to add to one; they have no name for `get`.
 OTHERS = (
     CrossBatchMemory,
+    HierarchicalTripletLoss,
     KoLeoPenalty,
     NormPenalty,
     PairWeightingLoss,

@@ -18,6 +18,7 @@ from keras_epos.reference.cos_face import cos_face
 from keras_epos.reference.easy_positive_hard_negative import easy_positive_hard_negative
 from keras_epos.reference.fast_ap import fast_ap
 from keras_epos.reference.generalized_lifted_structure import generalized_lifted_structure
+from keras_epos.reference.hierarchical_triplet import class_tree, hierarchical_triplet
 from keras_epos.reference.intra_pair_variance import intra_pair_variance
 from keras_epos.reference.lifted_structure import lifted_structure
 from keras_epos.reference.margin import margin
@@ -47,6 +48,7 @@ __all__ = [
     "binomial_deviance",
     "candidates",
     "circle",
+    "class_tree",
     "contrastive",
     "cos_face",
     "cosine",
@@ -60,6 +62,7 @@ __all__ = [
     "generalized_lifted_structure",
     "gradient",
     "hard",
+    "hierarchical_triplet",
     "intra_pair_variance",
     "is_relative",
     "lifted_structure",
