@@ -10,7 +10,7 @@ except ImportError as error:
     ) from error
 
 from keras_epos import collapse, data, hierarchy, losses, mining, retrieval, same_class
-from keras_epos.callbacks import CollapseMonitor, RecallAtK
+from keras_epos.callbacks import CollapseMonitor, HierarchyRebuild, RecallAtK
 from keras_epos.data import datasets
 from keras_epos.losses import (
     AngularLoss,
@@ -79,6 +79,7 @@ __all__ = [
     "GeneralizedLiftedStructureLoss",
     "Hard",
     "HierarchicalTripletLoss",
+    "HierarchyRebuild",
     "IntraPairVarianceLoss",
     "KoLeoPenalty",
     "LiftedStructureLoss",

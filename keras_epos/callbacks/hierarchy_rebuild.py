@@ -1,0 +1,102 @@
+"""HierarchyRebuild: keeps the class tree of a run up to date."""
+
+import keras
+import numpy as np
+
+from keras_epos.callbacks.sources import check_positive_integer, embed, source
+from keras_epos.hierarchy import ClassHierarchy, class_means
+
+
+class HierarchyRebuild(keras.callbacks.Callback):
+    """Builds the class tree anew from current embeddings before an epoch, for the loss and for the batches.
+
+        indices = keras_epos.data.AnchorNeighbourIndices(labels, 4, 4, 4)
+        model.compile("adam", loss=keras_epos.HierarchicalTripletLoss(num_classes=98))
+        model.fit(
+            keras_epos.data.anchor_neighbour_batches(images, indices),
+            epochs=20,
+            callbacks=[keras_epos.HierarchyRebuild(images, labels, indices=indices)],
+        )
+
+    Every `HierarchicalTripletLoss` of the model takes its margins from the tree, in a sum of losses too, and `indices`
+    their neighbours. Nothing is compiled anew. It happens before the first batch of the epoch, so what a checkpoint
+    keeps at its end is the tree that the epoch had; a run that goes on from there starts with that tree. Without
+    such a loss nothing keeps the tree: then a resumed run builds it when it starts, which is the same with `every=1`.
+
+    Args:
+        images: The training images, or as many as will do for a mean of each class: an array `(N, ...)`, or finite
+            batches; see `RecallAtK`.
+        labels: Integers `(N,)`; `None` when the batches bring them.
+        indices: `keras_epos.data.AnchorNeighbourIndices` of the batches, or `None`.
+        every: Epochs from one tree to the next.
+        warm_up_epochs: Epochs without a tree, in which margins are `beta` and classes random: the paper begins with
+            the ordinary triplet loss.
+        batch_size: Images embedded at once, when they come as arrays.
+
+    Attributes:
+        hierarchy: The `ClassHierarchy` in use, or `None`.
+        history: A dictionary for each tree built: `"epoch"` (from 0), `"mean_spread"`, the mean squared distance inside
+            a class, and `"nodes"`, the number of nodes at each level.
+
+    Raises:
+        ValueError: For arguments out of range; and in training, when neither the loss nor `indices` takes a tree, or
+            the images lack a class.
+    """
+
+    def __init__(self, images, labels=None, *, indices=None, every=1, warm_up_epochs=0, batch_size=128):
+        super().__init__()
+        check_positive_integer("every", every)
+        check_positive_integer("batch_size", batch_size)
+        if not isinstance(warm_up_epochs, int) or isinstance(warm_up_epochs, bool) or warm_up_epochs < 0:
+            raise ValueError(
+                f"`warm_up_epochs` must be an integer of at least 0. Received: warm_up_epochs={warm_up_epochs!r}."
+            )
+        self.indices = indices
+        self.every = every
+        self.warm_up_epochs = warm_up_epochs
+        self.hierarchy = None
+        self.history = []
+        self._source = source("images", images, labels, batch_size)
+
+    def on_train_begin(self, logs=None):
+        losses = self._losses()
+        if not losses and self.indices is None:
+            raise ValueError(
+                "`indices` must be given to a model without a HierarchicalTripletLoss. Received: indices=None."
+            )
+        if losses:
+            # That of a loaded model, until the next one is due; or none, whatever an earlier run left in `indices`.
+            self._use(losses[0].hierarchy)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        since = epoch - self.warm_up_epochs
+        if since >= 0 and (since % self.every == 0 or self.hierarchy is None):
+            self.rebuild(epoch)
+
+    def rebuild(self, epoch=None):
+        """Build the tree from the embeddings of the model now, and hand it to loss and batches."""
+        classes, counts, means = class_means(*embed(self.model, self._source))
+        losses = self._losses()
+        for loss in losses:
+            loss.set_hierarchy(ClassHierarchy(means, counts, classes, loss.num_levels, loss.linkage))
+        form = (losses[0].num_levels, losses[0].linkage) if losses else ()
+        self._use(ClassHierarchy(means, counts, classes, *form))
+        levels = range(self.hierarchy.num_levels + 1)
+        self.history.append(
+            {
+                "epoch": epoch,
+                "mean_spread": float(self.hierarchy.thresholds[0]),
+                "nodes": [len(np.unique(self.hierarchy.nodes[level])) for level in levels],
+            }
+        )
+
+    def _use(self, hierarchy):
+        self.hierarchy = hierarchy
+        if self.indices is not None:
+            self.indices.set_hierarchy(hierarchy)
+
+    def _losses(self):
+        """The losses of the model that take a tree."""
+        parts = keras.tree.flatten(getattr(self.model, "loss", None))
+        parts += [inner for part in parts for inner in getattr(part, "losses", {}).values()]
+        return [part for part in parts if hasattr(part, "set_hierarchy")]
