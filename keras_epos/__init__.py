@@ -9,7 +9,7 @@ except ImportError as error:
         f"The import failed with: {error}"
     ) from error
 
-from keras_epos import collapse, data, hierarchy, losses, mining, retrieval, same_class
+from keras_epos import collapse, curriculum, data, hierarchy, losses, mining, retrieval, same_class
 from keras_epos.callbacks import CollapseMonitor, HierarchyRebuild, RecallAtK
 from keras_epos.data import datasets
 from keras_epos.losses import (
@@ -103,6 +103,7 @@ __all__ = [
     "SmoothAPLoss",
     "SoftTripleLoss",
     "SpreadOutPenalty",
+    "StageByEpoch",
     "SubCenterArcFaceLoss",
     "SupConLoss",
     "TripletLoss",
@@ -110,6 +111,7 @@ __all__ = [
     "WeightedSum",
     "ZeroMeanPenalty",
     "collapse",
+    "curriculum",
     "data",
     "datasets",
     "export_savedmodel",

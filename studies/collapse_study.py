@@ -27,6 +27,7 @@ RESULTS = Path(__file__).parent / "results"
 DATA_SETS = ("mnist", "fashion", "fashion_full", "omniglot", "cars196")
 KEYS = ("loss", "positives", "noise", "drawn", "samples", "steps", "seed")
 SEED_OF_CHOICE = 1000
+MODELS = {}
 
 
 def parse_arguments():
@@ -80,9 +81,9 @@ def wanted(task, args):
 
 def run(task, loss, positives, settings, noise, drawn, samples, steps, seed):
     """Train one arm; return its measures on the test part."""
-    keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     num_classes = int(task.train.labels.max()) + 1
+    model = new_model(task, loss, positives, settings, num_classes)
     labels = task.train.labels
     if drawn == "once":
         labels = flipped(labels, noise, np.random.default_rng(seed))
@@ -92,8 +93,6 @@ def run(task, loss, positives, settings, noise, drawn, samples, steps, seed):
     )
     if drawn == "anew":
         batches = flipped_in_batches(batches, noise, num_classes, seed)
-    model = keras_epos.EmbeddingModel(task.network(), 64)
-    model.compile(keras.optimizers.Adam(1e-3), make(loss, positives, settings, num_classes), steps_per_execution=20)
     model.fit(batches, verbose=0, shuffle=False)
     test_inputs = task.test.inputs[..., None] if task.test.inputs.ndim == 3 else task.test.inputs
     embeddings = model.predict(test_inputs, batch_size=512, verbose=0)
@@ -101,6 +100,23 @@ def run(task, loss, positives, settings, noise, drawn, samples, steps, seed):
     if task.test.modes is not None and task.test.modes.max() < 100:
         values["mode_nmi"] = keras_epos.collapse.mode_nmi(embeddings, task.test.modes)
     return values
+
+
+def new_model(task, loss, positives, settings, num_classes):
+    """A model with new weights. The first of each arm is kept and refilled: tracing takes as long as training."""
+    model = keras_epos.EmbeddingModel(task.network(), 64)
+    model.compile(keras.optimizers.Adam(1e-3), make(loss, positives, settings, num_classes), steps_per_execution=20)
+    model.optimizer.build(model.trainable_variables)
+    kept = MODELS.setdefault((loss, positives, str(settings)), model)
+    if kept is not model:
+        kept.set_weights(model.get_weights())
+        for variable, new in zip(kept.optimizer.variables, model.optimizer.variables, strict=True):
+            variable.assign(new)
+        for side in ("positives", "negatives"):
+            old, new = getattr(kept.loss, side, None), getattr(model.loss, side, None)
+            if hasattr(old, "generator"):
+                old.generator.state.assign(new.generator.state)
+    return kept
 
 
 def main_measure(values):
@@ -125,6 +141,8 @@ def settings_of(task, args):
                 kept.append([loss, positives, settings, main_measure(values)])
                 path.write_text("[\n" + ",\n".join(json.dumps(row) for row in kept) + "\n]\n")
                 print(f"choosing: {loss:<18}{positives:<6}{main_measure(values):6.1%}  {settings}", flush=True)
+    MODELS.clear()
+    keras.backend.clear_session()
     return {(loss, positives): settings for loss, positives, settings, _ in sorted(kept, key=lambda row: row[3])}
 
 

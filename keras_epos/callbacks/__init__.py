@@ -3,5 +3,6 @@
 from keras_epos.callbacks.collapse_monitor import CollapseMonitor
 from keras_epos.callbacks.hierarchy_rebuild import HierarchyRebuild
 from keras_epos.callbacks.recall_at_k import RecallAtK
+from keras_epos.callbacks.stage_by_epoch import StageByEpoch
 
-__all__ = ["CollapseMonitor", "HierarchyRebuild", "RecallAtK"]
+__all__ = ["CollapseMonitor", "HierarchyRebuild", "RecallAtK", "StageByEpoch"]

@@ -1,0 +1,59 @@
+"""Wrong labels on purpose, to measure what they do."""
+
+import numpy as np
+
+
+def symmetric_noise(labels, share, seed=0):
+    """Replace each label, with probability `share`, by one of the other classes, all equally likely.
+
+    Args:
+        labels: Integers or strings `(N,)`, of two classes or more.
+        share: From 0 to 1.
+        seed: Integer; the same wrong labels for the same seed.
+
+    Returns:
+        Labels `(N,)`, of the dtype of `labels`.
+
+    Raises:
+        ValueError: for other shapes, one class, or a share out of range.
+    """
+    labels, generator = _check(labels, share), np.random.default_rng(seed)
+    classes, codes = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"`labels` must hold two classes or more. Received: {len(classes)}.")
+    other = (codes.reshape(-1) + generator.integers(1, len(classes), len(labels))) % len(classes)
+    return np.where(generator.random(len(labels)) < share, classes[other], labels)
+
+
+def pairwise_noise(labels, share, partners, seed=0):
+    """Replace each label, with probability `share`, by its partner: the class that people mistake it for.
+
+    The hard kind of noise: the wrong samples of a class are all alike.
+
+    Args:
+        labels: Integers or strings `(N,)`.
+        share: From 0 to 1. From 0.5 on, a class holds more samples of its partner than of its own.
+        partners: Dictionary from a label to the label put in its place, such as `{0: 6, 6: 0}`; labels that are
+            missing stay right.
+        seed: Integer; the same wrong labels for the same seed.
+
+    Returns:
+        Labels `(N,)`.
+
+    Raises:
+        ValueError: for other shapes, a share out of range, or a label that is its own partner.
+    """
+    labels, generator = _check(labels, share), np.random.default_rng(seed)
+    if any(label == partner for label, partner in partners.items()):
+        raise ValueError(f"`partners` must map a label to another one. Received: partners={partners!r}.")
+    replaced = np.array([partners.get(label, label) for label in labels.tolist()], dtype=labels.dtype)
+    return np.where(generator.random(len(labels)) < share, replaced, labels)
+
+
+def _check(labels, share):
+    labels = np.asarray(labels)
+    if labels.ndim != 1:
+        raise ValueError(f"`labels` must have shape (N,). Received: labels of shape {labels.shape}.")
+    if not 0 <= share <= 1:
+        raise ValueError(f"`share` must be from 0 to 1. Received: share={share!r}.")
+    return labels
