@@ -1,5 +1,7 @@
 """Densities against plain loops, the published example, and classes that have no density to speak of."""
 
+import tracemalloc
+
 import loops
 import numpy as np
 import pytest
@@ -89,6 +91,17 @@ def test_order_statistic_of_many_equal_numbers():
     numbers = np.repeat([1.0, 1.0 + 2**-52, 3.0], 100)
     found = [order_statistic(lambda: [numbers], rank, 300, limit=5) for rank in (0, 99, 100, 199, 200, 299)]
     assert found == [1.0, 1.0, 1.0 + 2**-52, 1.0 + 2**-52, 3.0, 3.0]
+
+
+@pytest.mark.parametrize("rule", ["quantile", "gaussian", "nearest"])
+def test_memory_does_not_grow_with_the_square_of_a_class(rule):
+    """All distances of the class would take 200 MB."""
+    embeddings = np.random.default_rng(0).normal(size=(5000, 8))
+    tracemalloc.start()
+    curriculum.density(embeddings, np.zeros(5000, int), rule, block_size=256)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < (100e6 if rule == "quantile" else 10e6)
 
 
 @pytest.mark.parametrize("rule", curriculum.RULES)
