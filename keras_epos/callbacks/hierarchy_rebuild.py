@@ -77,10 +77,11 @@ class HierarchyRebuild(keras.callbacks.Callback):
         """Build the tree from the embeddings of the model now, and hand it to loss and batches."""
         classes, counts, means = class_means(*embed(self.model, self._source))
         losses = self._losses()
-        for loss in losses:
-            loss.set_hierarchy(ClassHierarchy(means, counts, classes, loss.num_levels, loss.linkage))
-        form = (losses[0].num_levels, losses[0].linkage) if losses else ()
-        self._use(ClassHierarchy(means, counts, classes, *form))
+        forms = [(loss.num_levels, loss.linkage) for loss in losses] or [()]
+        hierarchies = [ClassHierarchy(means, counts, classes, *form) for form in forms]
+        for loss, hierarchy in zip(losses, hierarchies, strict=False):
+            loss.set_hierarchy(hierarchy)
+        self._use(hierarchies[0])
         levels = range(self.hierarchy.num_levels + 1)
         self.history.append(
             {

@@ -31,6 +31,10 @@ class HierarchicalTripletLoss(PairLoss):
     Made for `anchor_neighbour_batches`, whose classes are close to each other. All triplets of a batch count, in
     `O(B^2)` memory; with easy positives those of the nearest positive.
 
+    On the average over its triplets, two classes meet their margin once they are `beta` farther apart than `d_H`, which
+    is about as far apart as they were when the tree was built. So a tree built anew in every epoch asks for ever more.
+    Where that costs generalisation build it less often, or take `linkage="single"`, whose `d_H` are the smallest.
+
     Args:
         num_classes: Number of classes in training, at least 2; labels must lie in `[0, num_classes)`.
         beta: Positive part of every margin, a squared distance.
