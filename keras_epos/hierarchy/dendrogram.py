@@ -1,22 +1,24 @@
 """A picture of the tree. Needs SciPy and Matplotlib."""
 
+import numpy as np
 
-def draw_dendrogram(hierarchy, names=None, axis=None, level=None):
-    """Draw the tree with its leaves below each other; branches of one colour are one node at `level`.
+
+def draw_dendrogram(hierarchy, names=None, axis=None, num_groups=None):
+    """Draw the tree with its leaves below each other; dotted lines are the thresholds of its levels.
 
     Args:
         hierarchy: `ClassHierarchy` of at least two classes.
         names: Name of each class in the order of its labels, `(C,)`; by default the labels.
         axis: Axes of Matplotlib, or `None` for a new figure of a height that fits the names.
-        level: Level whose nodes have a colour each, drawn as a dashed line; by default the lowest with at most an
-            eighth as many nodes as classes.
+        num_groups: Number of branches that have a colour each, from 1 to the number of classes; by default an eighth
+            of it.
 
     Returns:
         The axes.
 
     Raises:
         ImportError: If SciPy or Matplotlib is missing.
-        ValueError: If there are fewer than two classes or not a name for each.
+        ValueError: If there are fewer than two classes or not a name for each, or `num_groups` is out of range.
     """
     try:
         import matplotlib.pyplot as plt
@@ -32,22 +34,27 @@ def draw_dendrogram(hierarchy, names=None, axis=None, level=None):
             f"`names` must be one for each of at least two classes. Received: {len(names)} names for "
             f"{len(hierarchy)} classes."
         )
+    num_groups = max(1, len(hierarchy) // 8) if num_groups is None else num_groups
+    if not 1 <= num_groups <= len(hierarchy):
+        raise ValueError(
+            f"`num_groups` must be from 1 to the number of classes, {len(hierarchy)}. "
+            f"Received: num_groups={num_groups}."
+        )
     if axis is None:
         _, axis = plt.subplots(figsize=(8, 1 + 0.14 * len(names)), layout="constrained")
-    if level is None:
-        sizes = [len(hierarchy.groups(one)) for one in range(hierarchy.num_levels + 1)]
-        level = next(one for one, size in enumerate(sizes) if size <= max(1, len(hierarchy) // 8))
-    threshold = hierarchy.thresholds[level]
+    # So many of the last merges join branches of different colours.
+    heights = hierarchy.merges[:, 2]
     dendrogram(
         hierarchy.merges,
         labels=names,
         orientation="left",
-        color_threshold=threshold,
-        above_threshold_color="#999999",
+        color_threshold=np.append(heights, np.inf)[len(hierarchy) - num_groups],
+        above_threshold_color="black",
         leaf_font_size=7,
         ax=axis,
     )
-    axis.axvline(threshold, color="#999999", linewidth=0.8, linestyle="--")
-    axis.set_xlabel(f"mean squared distance; dashed: level {level} of {hierarchy.num_levels}")
+    for threshold in hierarchy.thresholds[hierarchy.thresholds <= 1.05 * heights[-1]]:
+        axis.axvline(threshold, color="#999999", linewidth=0.8, linestyle=":", zorder=0)
+    axis.set_xlabel("mean squared distance; dotted: the levels")
     axis.spines[["top", "left", "right"]].set_visible(False)
     return axis

@@ -1,6 +1,7 @@
 """The tree: closed forms against loops over pairs, merging against SciPy and against the definition, what must hold."""
 
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -109,6 +110,20 @@ def test_neighbours_in_blocks_equal_a_full_sort(monkeypatch):
         np.testing.assert_array_equal(nearest_classes(means, count), expected[:, :count])
 
 
+def test_memory_is_one_matrix_of_classes_and_none_of_samples():
+    random, size = np.random.default_rng(0), 1200
+    labels = np.repeat(np.arange(size), 4)
+    embeddings = random.standard_normal((size, 8))[labels] + random.standard_normal((4 * size, 8))
+    tracemalloc.start()
+    hierarchy = ClassHierarchy.from_embeddings(embeddings, labels)
+    hierarchy.nearest(31)
+    assert tracemalloc.get_traced_memory()[1] < 4 * 8 * 1024 * size
+    tracemalloc.reset_peak()
+    assert len(hierarchy.groups(16)) == 1
+    assert tracemalloc.get_traced_memory()[1] < 1.5 * 8 * size**2
+    tracemalloc.stop()
+
+
 # --- what holds for every tree ---
 
 
@@ -206,6 +221,8 @@ def test_drawn():
     labels, embeddings = random_classes()
     axis = draw_dendrogram(ClassHierarchy.from_embeddings(embeddings, labels), list("abcdefg"))
     assert sorted(text.get_text() for text in axis.get_yticklabels()) == list("abcdefg")
+    with pytest.raises(ValueError, match="`num_groups` must be from 1 to the number of classes, 7"):
+        draw_dendrogram(ClassHierarchy.from_embeddings(embeddings, labels), num_groups=8)
     with pytest.raises(ValueError, match="`names` must be one for each"):
         draw_dendrogram(ClassHierarchy.from_embeddings(embeddings, labels), ["a"])
 
