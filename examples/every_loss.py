@@ -190,16 +190,24 @@ def write(path, done, measures):
 
 
 def print_table(done, measures, seeds, steps):
-    """Mean over seeds and, behind the sign, half the range between the worst and the best seed."""
-    print(f"\n{len(seeds)} seeds, {steps} steps. Mean, and half the range over seeds.\n")
-    print("| loss | positives | " + " | ".join(measures) + " |\n|---|---|" + "---|" * len(measures))
-    for loss, positives in dict.fromkeys(key[:2] for key in done):
-        rows = [values for key, values in done.items() if key[:2] == (loss, positives) and int(key[2]) in seeds]
+    """A line for each loss: mean over seeds and, behind the sign, half the range between the worst and the best."""
+    print(f"\n{len(seeds)} seeds, {steps} steps. Mean, and half the range over seeds, in percent.\n")
+    columns = [f"{measure}, {positives}" for measure in measures for positives in ("all", "easy")]
+    print("| loss | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns))
+    losses = sorted({key[0] for key in done}, key=lambda loss: (loss != "untrained", loss))
+    for loss in losses:
         cells = []
-        for column in zip(*rows, strict=True):
-            half_range = 50 * (max(column) - min(column))
-            cells.append(f"{100 * statistics.mean(column):.1f} ± {half_range:.1f} %")
-        print(f"| {loss} | {positives} | " + " | ".join(cells) + " |")
+        for place in range(len(measures)):
+            alone = cell(done, loss, "", seeds, place)
+            cells += [alone, ""] if alone else [cell(done, loss, one, seeds, place) for one in ("all", "easy")]
+        print(f"| {loss} | " + " | ".join(cells) + " |")
+
+
+def cell(done, loss, positives, seeds, place):
+    found = [values[place] for key, values in done.items() if key[:2] == (loss, positives) and int(key[2]) in seeds]
+    if not found:
+        return ""
+    return f"{100 * statistics.mean(found):.1f} ± {50 * (max(found) - min(found)):.1f}"
 
 
 if __name__ == "__main__":
