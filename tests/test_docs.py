@@ -75,3 +75,25 @@ def test_the_table_names_every_loss():
     text = (DOCS / "losses.md").read_text()
     for loss in keras_epos.losses.LOSSES.values():
         assert f"`{loss.__name__}`" in text or loss is keras_epos.EasyPositiveTripletLoss
+
+
+def test_the_programs_about_collapse_run():
+    images, labels = np.random.default_rng(0).normal(size=(40, 4)).astype("float32"), np.arange(40) % 4
+    model = keras_epos.EmbeddingModel(NAMES["backbone"], 3)
+    model.compile("adam", loss=keras_epos.EasyPositiveTripletLoss())
+    names = {
+        **NAMES,
+        "keras_epos": keras_epos,
+        "model": model,
+        "images": images,
+        "labels": labels,
+        "modes": np.arange(40) % 8,
+        "embeddings": images,
+        "batches": keras_epos.data.balanced_batches(images, labels, 4, 4),
+    }
+    programs = re.findall(r"```python\n(.+?)```", (DOCS / "collapse.md").read_text(), flags=re.DOTALL)
+    assert len(programs) == 2
+    for program in programs:
+        exec(program, names)
+    assert names["values"]["mode_recall@1"] >= 0
+    assert len(names["monitor"].history) >= 1
