@@ -88,19 +88,19 @@ def with_rare_kinds(train, num_rare, seed):
     return train, np.isin(train.modes, rare)
 
 
-def read(path):
+def read(path, keys=KEYS, measures=MEASURES):
     if not path.exists():
         return {}
     with path.open() as file:
         rows = list(csv.DictReader(file))
-    return {tuple(row[name] for name in KEYS): [float(row[name]) for name in MEASURES] for row in rows}
+    return {tuple(row[name] for name in keys): [float(row[name]) for name in measures] for row in rows}
 
 
-def write(path, done):
+def write(path, done, keys=KEYS, measures=MEASURES):
     unfinished = path.with_suffix(".unfinished")
     with unfinished.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*KEYS, *MEASURES])
+        writer.writerow([*keys, *measures])
         writer.writerows([*key, *(f"{value:.5g}" for value in values)] for key, values in done.items())
     os.replace(unfinished, path)
 

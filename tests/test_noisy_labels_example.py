@@ -1,6 +1,7 @@
 """The example of wrong labels and the study of rare looks, run as commands, tiny."""
 
 import gzip
+import shutil
 
 import numpy as np
 import pytest
@@ -52,3 +53,11 @@ def test_the_study_of_rare_looks_prints_its_table(tmp_path):
     assert printed.count("seed 0") == 1
     assert printed.count("| easy | 20% | 20 |") == 4
     assert "| all | 5% | 60 | 8 | agreement | 100 / 0 | 99 / 0 | 83 / 13 |" in printed
+
+
+def test_the_study_of_training_on_rare_looks_goes_on_where_it_was(tmp_path):
+    studies = SCRIPT.parents[1] / "studies"
+    shutil.copy(studies / "results/rare_looks_trained.csv", tmp_path)
+    printed = run(tmp_path, "--out", tmp_path, script=studies / "rare_looks_trained.py")
+    assert " seed " not in printed
+    assert "| 20% | 60 | stages, agreement | 76.7 ± 2.2 | 75.0 ± 0.4 |" in printed
