@@ -186,7 +186,7 @@ def taking_turns(number):
 EVERYTHING = bool(os.environ.get("KERAS_EPOS_EVERY_COMBINATION"))
 ON_JAX = keras.backend.backend() == "jax"  # compiles each loop and each shape anew: slowest by far
 COMBINATIONS = (
-    [one for loss in LOSSES for one in combinations_of(loss)] if EVERYTHING else taking_turns(1 if ON_JAX else 5)
+    [one for loss in LOSSES for one in combinations_of(loss)] if EVERYTHING else taking_turns(1 if ON_JAX else 3)
 )
 # Each loss with all pairs, and with easy positives, where the full product would take too long.
 _NEGATIVES = ["hard", "semi_hard", "hard 2", "semi_hard hardest", "all"]
