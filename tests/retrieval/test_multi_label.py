@@ -97,7 +97,9 @@ def test_a_function_of_the_labels_equals_brute_force(seed, kind, block_size):
     embeddings = random_set(seed, 30, 5, 1, kind)[0]
     results = evaluate(embeddings, places, k=ALL_KS, same_class=near, block_size=block_size)
     assert_same(results, leave_one_out(embeddings, places, same=lambda a, b: sum((a - b) ** 2) < 64))
-    assert evaluate(embeddings, places, k=ALL_KS, same_class=near_by_backend) == results
+    # Means over blocks differ in the last bit.
+    by_backend = evaluate(embeddings, places, k=ALL_KS, same_class=near_by_backend)
+    assert by_backend == pytest.approx(results, rel=1e-12)
 
 
 @pytest.mark.parametrize("kind", KINDS)
