@@ -18,7 +18,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from train_cars import small_network, with_noise
+from train_cars import small_network
 
 import keras_epos
 
@@ -77,7 +77,7 @@ def embed(name, train, test, args):
     model = keras_epos.EmbeddingModel(small_network(), embedding_dim=64)
     images = train.inputs[..., None]
     if name != "untrained":
-        labels = with_noise(train.labels, args.label_noise, args.seed)
+        labels = keras_epos.data.symmetric_noise(train.labels, args.label_noise, args.seed)
         batches = keras_epos.data.balanced_batches(images, labels, 4, 32, seed=args.seed, steps=args.steps)
         model.compile(keras.optimizers.Adam(1e-3), loss=keras_epos.TripletLoss(positives=name))
         model.fit(batches, shuffle=False, verbose=2)

@@ -22,7 +22,7 @@ from journal import Journal
 from plots import draw_curves, draw_neighbours, print_table, recall_curve
 
 import keras_epos
-from keras_epos.data import balanced_batches, image_batches, random_crop, random_flip
+from keras_epos.data import balanced_batches, image_batches, random_crop, random_flip, symmetric_noise
 
 EXAMPLES = """examples:
   python examples/train_cars.py                                        embedded sample, easy against all positives
@@ -115,7 +115,7 @@ def run_cars(args):
     steps = len(split.train) // (classes * samples)
     batches = balanced_batches(
         decoded(split.train, args.test_size, "training"),
-        with_noise(split.train.labels, args.label_noise or 0.0, args.seed),
+        symmetric_noise(split.train.labels, args.label_noise or 0.0, args.seed),
         classes,
         samples,
         load=crop_flip_resize(args.image_size, args.smallest_crop),
@@ -154,7 +154,7 @@ def run_sample(args):
     split = keras_epos.datasets.fashion_sample()
     folder, epochs = args.out or Path("runs/fashion_sample"), args.epochs or 20
     noise = 0.1 if args.label_noise is None else args.label_noise
-    noisy = with_noise(split.train.labels, noise, args.seed)
+    noisy = symmetric_noise(split.train.labels, noise, args.seed)
     classes, samples = batch_shape(args.batch or "4x32")
     images, test_images = (part.inputs[..., None].astype("float32") for part in split)
     print(f"To learn: 4 coarse classes, {noise:.0%} of their labels wrong. To find again: the 10 kinds they hide.\n")
@@ -226,15 +226,6 @@ def loss_settings(args, labels):
         name, _, value = setting.partition("=")
         chosen[name] = json.loads(value) if value[:1] in "-.0123456789" else value
     return chosen
-
-
-def with_noise(labels, share, seed):
-    """Replace a share of the labels by others, fixed by the seed."""
-    generator = np.random.default_rng(seed)
-    wrong = generator.random(len(labels)) < share
-    classes = np.unique(labels)
-    other = (np.searchsorted(classes, labels) + generator.integers(1, len(classes), len(labels))) % len(classes)
-    return np.where(wrong, classes[other], labels)
 
 
 def decoded(split, size, what):

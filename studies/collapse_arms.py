@@ -2,8 +2,6 @@
 
 import itertools
 
-import numpy as np
-
 import keras_epos
 
 POSITIVES = {
@@ -47,15 +45,8 @@ def make(loss, positives, settings, num_classes):
     return keras_epos.losses.get(loss, **settings)
 
 
-def flipped(labels, share, generator):
-    """Labels of which each is, with probability `share`, another one."""
-    num_classes = int(labels.max()) + 1
-    other = (labels + generator.integers(1, num_classes, labels.shape)) % num_classes
-    return np.where(generator.random(labels.shape) < share, other, labels)
-
-
 def flipped_in_batches(batches, share, num_classes, seed):
-    """The same, drawn anew whenever a sample is presented."""
+    """Batches in which a share of the labels is wrong, drawn anew whenever a sample is presented."""
     import tensorflow as tf
 
     def flip(step, batch):

@@ -17,6 +17,8 @@ from collapse_arms import POSITIVES, SETTINGS
 from collapse_study import DATA_SETS, RESULTS, main_measure, read
 from scipy import stats
 
+import keras_epos
+
 DOCS = Path(__file__).parent.parent / "docs"
 COLOURS = {
     "easy": "#2a9d5c",
@@ -155,15 +157,22 @@ class Grid:
                     }
                     axis.plot(100 * noise, mean, linewidth=2 if positives in ("easy", "all") else 1.2, **style)
                     axis.fill_between(100 * noise, mean - half, mean + half, color=colour, alpha=0.15, linewidth=0)
-            axis.set_title(loss.replace("_", " "), size=10)
+            axis.set_title(keras_epos.losses.LOSSES[loss].__name__, size=10)
             axis.spines[["top", "right"]].set_visible(False)
             axis.grid(axis="y", alpha=0.25)
-        for axis in axes.flat[len(losses) :]:
-            axis.set_visible(False)
         handles, labels = axes.flat[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
+        free = axes.flat[len(losses) :]
+        for axis in free:
+            axis.axis("off")
+        for column in range(columns):
+            lowest = max(row for row in range(len(axes)) if row * columns + column < len(losses))
+            axes[lowest, column].set_xlabel("wrong labels (%)", size=9)
+            axes[lowest, column].tick_params(labelbottom=True)
+        if len(free):
+            free[0].legend(handles, labels, loc="center", frameon=False, fontsize=10)
+        else:
+            figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=10)
         figure.suptitle(title, size=11)
-        figure.supxlabel("wrong labels (%)", size=9)
         figure.supylabel("Recall@1 (%)", size=9)
         figure.savefig(path)
         plt.close(figure)
@@ -186,7 +195,7 @@ class Grid:
                     (count, *interval(list(arm.values()))) for count, arm in zip(counts, arms, strict=True) if arm
                 ]
                 count, mean, half = np.array(points).T
-                label = f"{loss.replace('_', ' ')}, {positives}"
+                label = f"{keras_epos.losses.LOSSES[loss].__name__}, {positives}"
                 axis.plot(count, mean, style, color=COLOURS[positives], linewidth=2, label=label)
                 axis.fill_between(count, mean - half, mean + half, color=COLOURS[positives], alpha=0.15, linewidth=0)
         axis.set_xscale("log", base=2)

@@ -18,8 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import collapse_data
 import keras
-import numpy as np
-from collapse_arms import LIKE, POSITIVES, SETTINGS, arms, choices, flipped, flipped_in_batches, make
+from collapse_arms import LIKE, POSITIVES, SETTINGS, arms, choices, flipped_in_batches, make
 
 import keras_epos
 
@@ -86,7 +85,7 @@ def run(task, loss, positives, settings, noise, drawn, samples, steps, seed):
     model = new_model(task, loss, positives, settings, num_classes)
     labels = task.train.labels
     if drawn == "once":
-        labels = flipped(labels, noise, np.random.default_rng(seed))
+        labels = keras_epos.data.symmetric_noise(labels, noise, seed)
     inputs = task.train.inputs[..., None] if task.train.inputs.ndim == 3 else task.train.inputs
     batches = keras_epos.data.balanced_batches(
         inputs, labels, task.batch[0], samples, small_classes="repeat", seed=seed, steps=steps

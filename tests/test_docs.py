@@ -97,3 +97,29 @@ def test_the_programs_about_collapse_run():
         exec(program, names)
     assert names["values"]["mode_recall@1"] >= 0
     assert len(names["monitor"].history) >= 1
+
+
+def test_the_program_about_label_noise_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (120, 8, 8), np.uint8)
+
+    def classifier():
+        model = keras.Sequential([keras.Input((8, 8)), keras.layers.Flatten(), keras.layers.Dense(4)])
+        model.compile("adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        return model
+
+    names = {
+        "keras_epos": keras_epos,
+        "images": images,
+        "labels": np.arange(120) % 4,
+        "paths": [f"{number}.png" for number in range(120)],
+        "model": classifier(),
+        "fresh": classifier(),
+    }
+    programs = re.findall(r"```python\n(.+?)```", (DOCS / "label_noise.md").read_text(), flags=re.DOTALL)
+    assert len(programs) == 1
+    exec(programs[0], names)
+    assert (tmp_path / "parts.csv").read_text().count("png") == 120
+    assert (tmp_path / "parts.png").stat().st_size > 5_000
+    assert names["batches"].stage(29) == 2

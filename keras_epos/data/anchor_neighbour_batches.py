@@ -1,12 +1,6 @@
 """Random classes with their nearest ones in a batch, as a `tf.data.Dataset`."""
 
-import math
-
-import numpy as np
-
-from keras_epos.data.balanced_batches import _loaded, _stacked, _step_numbers
-from keras_epos.data.inputs import as_arrays
-from keras_epos.data.replacement import Replacement
+from keras_epos.data.batches_of import batches_of
 
 
 def anchor_neighbour_batches(
@@ -42,29 +36,13 @@ def anchor_neighbour_batches(
     Raises:
         ValueError: If a request cannot be met.
     """
-    import tensorflow as tf
-
-    labels = indices.labels
-    inputs = as_arrays(inputs, len(labels))
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"`on_error` must be 'raise' or 'skip'. Received: on_error={on_error!r}.")
-    if start_step < 0:
-        raise ValueError(f"`start_step` must be at least 0. Received: start_step={start_step}.")
-    if steps is None:
-        steps = max(1, round(indices.num_samples / indices.batch_size))
-    elif steps != math.inf and (steps < 1 or steps != int(steps)):
-        raise ValueError(f"`steps` must be None, math.inf or an integer of at least 1. Received: steps={steps}.")
-    if ids:
-        labels = np.column_stack([labels.astype(np.int64), np.arange(len(labels))])
-    numbers = _step_numbers(start_step, steps)
-    if load is None:
-        dataset = _stacked(numbers, inputs, labels, indices)
-    else:
-        recover = Replacement(inputs, labels, load, indices, replace=on_error == "skip")
-        dataset = _loaded(numbers, inputs, labels, load, indices, recover)
-    cardinality = tf.data.INFINITE_CARDINALITY if steps == math.inf else int(steps)
-    options = tf.data.Options()
-    # An iterator that is made ahead of its epoch must not draw with the tree of the epoch before.
-    options.experimental_warm_start = False
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
-    return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
+    return batches_of(
+        inputs,
+        indices.labels,
+        indices,
+        load=load,
+        ids=ids,
+        on_error=on_error,
+        start_step=start_step,
+        steps=steps,
+    )
