@@ -37,6 +37,8 @@ def choices(loss, positives):
 
 
 def make(loss, positives, settings, num_classes):
+    if loss == "untrained":
+        return None
     settings = dict(settings)
     if positives:
         settings["positives"] = POSITIVES[positives]

@@ -28,6 +28,7 @@ COLOURS = {
     "hard": "#6c757d",
     "": "#1f6fb2",
 }
+ALONE = ("untrained", "soft_triple")  # have no positives to choose
 NAMES = {
     "mnist": "MNIST: digits as even and odd",
     "fashion": "Fashion: ten kinds in four classes, 2,000 images",
@@ -75,10 +76,10 @@ class Grid:
             self.values.setdefault(arm, {})[row["seed"]] = 100 * main_measure(row)
         counts = [arm[4] for arm in self.values]
         self.samples = max(set(counts), key=counts.count)
-        self.steps = rows[0]["steps"]
+        self.steps = max(row["steps"] for row in rows)
         self.drawn = [drawn for drawn in ("once", "anew") if any(arm[3] == drawn for arm in self.values)]
         self.noises = sorted({arm[2] for arm in self.values})
-        self.losses = [loss for loss in SETTINGS if any(arm[0] == loss for arm in self.values)]
+        self.losses = [loss for loss in ("untrained", *SETTINGS) if any(arm[0] == loss for arm in self.values)]
 
     def arm(self, loss, positives, noise, drawn, samples=None):
         drawn = drawn if noise else "once"
@@ -105,7 +106,7 @@ class Grid:
             lines = ["| loss | positives | " + " | ".join(f"{noise:.0%} wrong" for noise in noises) + " |"]
             lines.append("|---|---|" + "---|" * len(noises))
             for loss in self.losses:
-                for positives in POSITIVES if loss != "soft_triple" else [""]:
+                for positives in POSITIVES if loss not in ALONE else [""]:
                     cells = [self.cell(loss, positives, noise, drawn) for noise in noises]
                     if any(cells):
                         lines.append(f"| {loss} | {positives} | " + " | ".join(cells) + " |")
@@ -133,7 +134,7 @@ class Grid:
 
     def draw(self, path, title):
         """Recall over noise, a panel for each loss."""
-        losses = [loss for loss in self.losses if loss != "soft_triple"]
+        losses = [loss for loss in self.losses if loss not in ALONE]
         if len(self.noises) < 2 or not losses:
             return False
         columns = min(3, len(losses))
@@ -181,7 +182,7 @@ class Grid:
     def draw_samples(self, path, title):
         """Recall over samples of a class in a batch, all beside easy positives."""
         counts = sorted({arm[4] for arm in self.values})
-        losses = [loss for loss in self.losses if loss != "soft_triple"]
+        losses = [loss for loss in self.losses if loss not in ALONE]
         noises = [noise for noise in self.noises if len({a[4] for a in self.values if a[2] == noise}) > 2]
         if len(counts) < 3 or not noises:
             return False

@@ -57,7 +57,8 @@ def main():
         if key not in done(path):
             loss, positives = key[:2]
             started = time.perf_counter()
-            values = run(task, loss, positives, chosen[loss, LIKE.get(positives, positives)], *key[2:])
+            settings = chosen.get((loss, LIKE.get(positives, positives)))
+            values = run(task, loss, positives, settings, *key[2:])
             append(path, KEYS, key, values)
             result = f"{main_measure(values):6.1%}  {time.perf_counter() - started:4.1f} s"
             print(f"{loss:<18}{positives:<10}{key[2]:4.0%} {key[3]}  x{key[4]} seed {key[6]}  {result}", flush=True)
@@ -66,6 +67,7 @@ def main():
 def wanted(task, args):
     """Keys of all runs, the first seed first: a stopped study has all arms of some seeds."""
     for seed in args.seeds:
+        yield "untrained", "", 0.0, "once", task.batch[1], 0, seed
         for samples in args.samples or [task.batch[1]]:
             for drawn in args.drawn:
                 for noise in args.noise:
@@ -86,19 +88,28 @@ def run(task, loss, positives, settings, noise, drawn, samples, steps, seed):
     labels = task.train.labels
     if drawn == "once":
         labels = keras_epos.data.symmetric_noise(labels, noise, seed)
-    inputs = task.train.inputs[..., None] if task.train.inputs.ndim == 3 else task.train.inputs
-    batches = keras_epos.data.balanced_batches(
-        inputs, labels, task.batch[0], samples, small_classes="repeat", seed=seed, steps=steps
-    )
-    if drawn == "anew":
-        batches = flipped_in_batches(batches, noise, num_classes, seed)
-    model.fit(batches, verbose=0, shuffle=False)
-    test_inputs = task.test.inputs[..., None] if task.test.inputs.ndim == 3 else task.test.inputs
-    embeddings = model.predict(test_inputs, batch_size=512, verbose=0)
+    if steps:
+        batches = keras_epos.data.balanced_batches(
+            with_channel(task.train.inputs),
+            labels,
+            task.batch[0],
+            samples,
+            small_classes="repeat",
+            seed=seed,
+            steps=steps,
+        )
+        if drawn == "anew":
+            batches = flipped_in_batches(batches, noise, num_classes, seed)
+        model.fit(batches, verbose=0, shuffle=False)
+    embeddings = model.predict(with_channel(task.test.inputs), batch_size=512, verbose=0)
     values = keras_epos.collapse.measure(embeddings, task.test.labels, task.test.modes)
     if task.test.modes is not None and task.test.modes.max() < 100:
         values["mode_nmi"] = keras_epos.collapse.mode_nmi(embeddings, task.test.modes)
     return values
+
+
+def with_channel(inputs):
+    return inputs[..., None] if inputs.ndim == 3 else inputs
 
 
 def new_model(task, loss, positives, settings, num_classes):
@@ -159,7 +170,7 @@ def read(path):
         return []
     with path.open() as file:
         rows = [row for row in csv.DictReader(file) if None not in row.values()]
-    texts = ("loss", "positives", "drawn")
+    texts = ("loss", "positives", "drawn", "part", "arm")
     whole = ("samples", "steps", "seed")
     return [
         {name: value if name in texts else int(value) if name in whole else float(value) for name, value in row.items()}

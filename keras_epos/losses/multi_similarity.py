@@ -8,7 +8,7 @@ from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms
 from keras_epos.pairs import count, masked_logsumexp, masked_max, masked_min
 
-ORDERS = ("before_mining", "instead_of_mining", "after_mining")
+ORDERS = ("instead_of_mining", "before_mining", "after_mining")
 
 
 @keras.saving.register_keras_serializable(package="keras_epos")
@@ -29,9 +29,9 @@ class MultiSimilarityLoss(PairLoss):
         beta: Sharpness of the negatives, positive.
         base: Cosine similarity, in [-1, 1], around which pairs are weighed.
         epsilon: Slack of the mining step in units of similarity, or `None` for no mining.
-        positives_chosen: When `positives` is not `"all"`: `"before_mining"` (mining then knows only the chosen
-            positives), `"instead_of_mining"` (the chosen positives stay whatever mining says, negatives are mined
-            against all positives) or `"after_mining"` (the choice is among the positives that mining kept).
+        positives_chosen: When `positives` is not `"all"`: `"instead_of_mining"` (the chosen positives stay whatever
+            mining says, negatives are mined against all positives), `"before_mining"` (mining then knows only the
+            chosen positives and may drop them) or `"after_mining"` (the choice is among those that mining kept).
         positives, negatives, average_over, shared: See `PairLoss`.
 
     References: Wang et al. 2019, https://arxiv.org/abs/1904.06627 (constants of the authors' released code).
@@ -43,7 +43,7 @@ class MultiSimilarityLoss(PairLoss):
         beta=40.0,
         base=0.5,
         epsilon=0.1,
-        positives_chosen="before_mining",
+        positives_chosen="instead_of_mining",
         positives="all",
         negatives="all",
         average_over="valid",
@@ -66,12 +66,13 @@ class MultiSimilarityLoss(PairLoss):
         if self.epsilon is None:
             return super().select(cosine, positive_mask, negative_mask, dim)
         below = (masked_max(cosine, negative_mask) + self.epsilon)[:, None]
-        if self.positives_chosen == "after_mining":
+        chosen = "after_mining" if isinstance(self.positives, mining.All) else self.positives_chosen
+        if chosen == "after_mining":
             positive = self.positives.select(cosine, ops.logical_and(positive_mask, cosine < below), "positives")
         else:
             positive = self.positives.select(cosine, positive_mask, "positives")
         reference = mining.Selection(None, positive_mask)
-        if self.positives_chosen == "before_mining":
+        if chosen == "before_mining":
             reference = positive
             positive = mining.Selection(positive.indices, ops.logical_and(positive.valid, positive.of(cosine) < below))
         above = (masked_min(reference.of(cosine), reference.valid) - self.epsilon)[:, None]

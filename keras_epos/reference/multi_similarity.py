@@ -14,7 +14,7 @@ def multi_similarity(
     beta=40.0,
     base=0.5,
     epsilon=0.1,
-    positives_chosen="before_mining",
+    positives_chosen="instead_of_mining",
     positives=everything,
     negatives=everything,
     ignore_label=None,
@@ -34,10 +34,11 @@ def multi_similarity(
             pulled = positives(s, same)
         else:
             not_easy = [p for p in same if s[p] < max(s[n] for n in other) + epsilon]
-            if positives_chosen == "before_mining":
+            order = "after_mining" if positives is everything else positives_chosen
+            if order == "before_mining":
                 known = positives(s, same)
                 pulled = [p for p in known if p in not_easy]
-            elif positives_chosen == "instead_of_mining":
+            elif order == "instead_of_mining":
                 known, pulled = same, positives(s, same)
             else:
                 known, pulled = same, positives(s, not_easy)

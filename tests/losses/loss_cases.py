@@ -78,9 +78,9 @@ LOSSES = {
     ),
     "margin": Case(partial(MarginLoss, 0.25, 1.1), partial(reference.margin, margin=0.25, boundary=1.1)),
     "multi-similarity": Case(MultiSimilarityLoss, reference.multi_similarity),
-    "multi-similarity instead": Case(
-        partial(MultiSimilarityLoss, positives_chosen="instead_of_mining"),
-        partial(reference.multi_similarity, positives_chosen="instead_of_mining"),
+    "multi-similarity before": Case(
+        partial(MultiSimilarityLoss, positives_chosen="before_mining"),
+        partial(reference.multi_similarity, positives_chosen="before_mining"),
     ),
     "multi-similarity after": Case(
         partial(MultiSimilarityLoss, 3.0, 20.0, 0.4, 0.2, "after_mining"),

@@ -23,6 +23,7 @@ ANGLES = np.deg2rad([0, 20, 76, 100, 130, 205, 303])
 EMBEDDINGS = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
 LABELS = np.array([0, 0, 0, 1, 1, 2, 2])
 PAPER = {"alpha": 2.0, "beta": 50.0, "base": 1.0, "epsilon": 0.1}
+BEFORE = {"positives": "easy", "positives_chosen": "before_mining"}
 
 MEANS = {
     "EPHN": (NTXentLoss(0.1, "easy", "hard", dtype="float64"), 2.206895),
@@ -43,9 +44,9 @@ MEANS = {
     "multi-similarity": (MultiSimilarityLoss(dtype="float64"), 0.538857),
     "multi-similarity, active": (MultiSimilarityLoss(average_over="active", dtype="float64"), 0.754400),
     "multi-similarity, paper": (MultiSimilarityLoss(**PAPER, dtype="float64"), 0.669940),
-    "multi-similarity, easy before": (MultiSimilarityLoss(positives="easy", dtype="float64"), 0.416261),
+    "multi-similarity, easy before": (MultiSimilarityLoss(**BEFORE, dtype="float64"), 0.416261),
     "multi-similarity, easy before, paper": (
-        MultiSimilarityLoss(**PAPER, positives="easy", dtype="float64"),
+        MultiSimilarityLoss(**PAPER, **BEFORE, dtype="float64"),
         0.486929,
     ),
     "EPHN as released": (EasyPositiveHardNegativeLoss(dtype="float64"), 0.922128),
@@ -78,7 +79,7 @@ ANCHORS = {
         [0.857321, 0, 1.038073, 0.418298, 0, 1.187942, 1.187942],
     ),
     "multi-similarity, easy before": (
-        MultiSimilarityLoss(positives="easy", reduction=None, dtype="float64"),
+        MultiSimilarityLoss(**BEFORE, reduction=None, dtype="float64"),
         [0, 0, 0.731398, 0.609878, 0, 0.762017, 0.810531],
     ),
     "generalized lifted structure, cosine": (
