@@ -70,13 +70,14 @@ class Grid:
     """The runs of one data set by arm and seed."""
 
     def __init__(self, rows):
+        steps = [row["steps"] for row in rows]
+        self.steps = max(set(steps), key=steps.count)
         self.values = {}
-        for row in rows:
+        for row in (row for row in rows if row["steps"] in (0, self.steps)):
             arm = (row["loss"], row["positives"], row["noise"], row["drawn"], row["samples"])
             self.values.setdefault(arm, {})[row["seed"]] = 100 * main_measure(row)
         counts = [arm[4] for arm in self.values]
         self.samples = max(set(counts), key=counts.count)
-        self.steps = max(row["steps"] for row in rows)
         self.drawn = [drawn for drawn in ("once", "anew") if any(arm[3] == drawn for arm in self.values)]
         self.noises = sorted({arm[2] for arm in self.values})
         self.losses = [loss for loss in ("untrained", *SETTINGS) if any(arm[0] == loss for arm in self.values)]
