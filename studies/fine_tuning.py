@@ -6,7 +6,6 @@ run that is in the results file is not repeated, so a stopped command goes on wh
 """
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -30,27 +29,27 @@ EASY, EASY_3 = "easy", keras_epos.Easy(k=3)
 
 
 def arms():
-    """Name, loss, its settings, and how: batch shape, learning rate of the backbone, epochs with all positives first."""
+    """Name, loss, its settings, and how it is trained: batch shape, rate of the backbone, epochs with all positives."""
     for temperature in (0.05, 0.1):
         for positives in ("all", EASY):
             settings = {"temperature": temperature, "positives": positives}
             yield f"nt_xent {positives} t={temperature}", "nt_xent", settings, {}
-    for order in ("before_mining", "instead_of_mining"):
+    yield "multi_similarity all", "multi_similarity", {}, {}
+    for order in ("instead_of_mining", "before_mining"):
         settings = {"positives": EASY, "positives_chosen": order}
         yield f"multi_similarity easy {order}", "multi_similarity", settings, {}
-    yield "multi_similarity all", "multi_similarity", {}, {}
-    high = {"base": 0.8, "positives": EASY, "positives_chosen": "instead_of_mining"}
-    yield "multi_similarity all base=0.8", "multi_similarity", {"base": 0.8}, {}
+    high = {"base": 0.8, "positives": EASY}
     yield "multi_similarity easy base=0.8", "multi_similarity", high, {}
     for positives in ("all", EASY):
         yield f"triplet {positives}", "triplet", {"positives": positives}, {}
-        yield f"triplet {positives} all negatives", "triplet", {"positives": positives, "negatives": "all"}, {}
     easy = {"temperature": 0.05, "positives": EASY}
+    yield "nt_xent easy t=0.05 warm", "nt_xent", easy, {"warm": 1}
     yield "nt_xent easy t=0.05 20x4", "nt_xent", easy, {"batch": (20, 4)}
-    yield "nt_xent easy t=0.05 5x16", "nt_xent", easy, {"batch": (5, 16)}
     yield "nt_xent easy k=3 t=0.05", "nt_xent", {"temperature": 0.05, "positives": EASY_3}, {}
+    yield "multi_similarity all base=0.8", "multi_similarity", {"base": 0.8}, {}
     yield "multi_similarity easy base=0.8 warm", "multi_similarity", high, {"warm": 1}
     yield "triplet easy warm", "triplet", {"positives": EASY}, {"warm": 1}
+    yield "nt_xent easy t=0.05 5x16", "nt_xent", easy, {"batch": (5, 16)}
     yield "multi_similarity easy base=0.8 slow", "multi_similarity", high, {"learning_rate": 1e-4}
 
 
@@ -63,7 +62,7 @@ def parse_arguments():
     parser.add_argument("--noise", nargs="+", type=float, default=[0.0], metavar="SHARE", help="wrong labels")
     parser.add_argument("--steps", type=int, default=150, metavar="N", help="batches of a run")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N")
-    parser.add_argument("--image-size", type=int, default=96, metavar="PIXELS", help="in training; tests take 4/3 of it")
+    parser.add_argument("--image-size", type=int, default=96, metavar="PIXELS", help="in training; 4/3 of it in tests")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help="results")
     return parser.parse_args()
 
@@ -79,24 +78,24 @@ def main():
     train, test = (images[~held_out], labels[~held_out]), (images[held_out], labels[held_out])
     chosen = list(arms())
     if args.final:
-        chosen = best(path, chosen)
+        chosen = best(path, chosen, args.steps)
         train, test = (images, labels), (decoded(split.test, size, "test"), split.test.labels)
-    part = "unseen" if args.final else "held out"
+        path = args.out / "fine_tuning_unseen.csv"
     for seed in args.seeds:
         for noise in args.noise:
-            for arm in chosen:
-                key = (part, arm[0], noise, args.steps, seed)
-                is_done = key in {tuple(row[name] for name in KEYS) for row in read(path)}
-                if args.arms in arm[0] and not is_done:
+            for arm in (arm for arm in chosen if args.arms in arm[0]):
+                key = ("unseen" if args.final else "held out", arm[0], noise, args.steps, seed)
+                if key not in {tuple(row[name] for name in KEYS) for row in read(path)}:
                     started = time.perf_counter()
                     values = run(args, arm, train, test, noise, seed)
                     append(path, KEYS, key, values)
-                    curve = "  ".join(f"{value:5.1%}" for value in values.values())
-                    print(f"{arm[0]:<50}{noise:4.0%} seed {seed}  {curve}  {time.perf_counter() - started:.0f} s", flush=True)
+                    result = "  ".join(f"{value:5.1%}" for value in values.values())
+                    seconds = time.perf_counter() - started
+                    print(f"{arm[0]:<40}{noise:4.0%} seed {seed}  {result}  {seconds:4.0f} s", flush=True)
 
 
 def run(args, arm, train, test, noise, seed):
-    """Train one arm in three epochs; return Recall@1 before training and after each of them."""
+    """Train one arm in three epochs; return Recall@1 before training and after each of them, or after the last."""
     _, loss, settings, how = arm
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
@@ -123,7 +122,8 @@ def run(args, arm, train, test, noise, seed):
             start_step=epoch * (args.steps // EPOCHS),
         )
         model.fit(batches, verbose=0, shuffle=False)
-        found[f"third {epoch + 1}"] = recall(model, tests, test[1])
+        if not args.final or epoch == EPOCHS - 1:
+            found[f"third {epoch + 1}"] = recall(model, tests, test[1])
     return found
 
 
@@ -131,9 +131,9 @@ def recall(model, batches, labels):
     return keras_epos.retrieval.evaluate(model.predict(batches, verbose=0), labels, k=(1,))["recall@1"]
 
 
-def best(path, chosen):
+def best(path, chosen, steps):
     """Of each loss the arm with all and the arm with easy positives that did best on the held-out car models."""
-    rows = [row for row in read(path) if row["part"] == "held out" and row["noise"] == 0]
+    rows = [row for row in read(path) if (row["noise"], row["steps"]) == (0, steps)]
     scores = {row["arm"]: row[f"third {EPOCHS}"] for row in rows}
     kept = {}
     for arm in sorted((arm for arm in chosen if arm[0] in scores), key=lambda arm: scores[arm[0]]):

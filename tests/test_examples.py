@@ -141,7 +141,8 @@ def test_the_study_of_collapse_goes_on_where_it_was_and_is_reported(tmp_path):
     few = ("fashion", "--out", tmp_path, "--steps", 2, "--losses", "contrastive", "--positives", "all", "easy")
     printed = run(tmp_path, *few, "--noise", 0.2, "--drawn", "once", "anew", "--seeds", 0, script=study)
     assert printed.count("choosing") == 1
-    assert printed.count("seed 0") == 4
+    assert printed.count("seed 0") == 5
+    assert printed.count("untrained") == 1
     chosen = (tmp_path / "fashion-settings.json").read_text()
     with (tmp_path / "fashion.csv").open("a") as file:
         file.write("contrastive,easy,0.2")  # a line that was cut off
@@ -149,10 +150,11 @@ def test_the_study_of_collapse_goes_on_where_it_was_and_is_reported(tmp_path):
     assert (tmp_path / "fashion-settings.json").read_text() == chosen
     assert "choosing" not in printed
     assert printed.count("seed 0") == 2
-    assert printed.count("seed 1") == 4
+    assert printed.count("seed 1") == 5
     printed = run(tmp_path, "--results", tmp_path, "--out", tmp_path, script=study.with_name("collapse_report.py"))
     assert "all cells" in printed
     assert "| contrastive | easy |" in (tmp_path / "collapse_study.md").read_text()
+    assert "| untrained |  |" in (tmp_path / "collapse_study.md").read_text()
     assert (tmp_path / "images/collapse_fashion.png").stat().st_size > 10_000
 
 
