@@ -61,6 +61,7 @@ def main():
         samples = args.out / "images" / f"collapse_{name}_samples.png"
         if grid.draw_samples(samples, NAMES[name]):
             texts.append(f'<img src="images/{samples.name}" width="520" alt="Recall@1 over samples of a class">\n')
+    texts += fine_tuned(args.results)
     page = f"{HEAD}\n{summary(verdicts)}\n" + "\n".join(texts)
     (args.out / "collapse_study.md").write_text(page)
     print(summary(verdicts))
@@ -210,6 +211,30 @@ class Grid:
         figure.savefig(path)
         plt.close(figure)
         return True
+
+
+def fine_tuned(results):
+    """Tables of the arms that were fine-tuned on photographs: on held-out car models, and on the unseen ones."""
+    rows = read(results / "fine_tuning.csv")
+    if rows:
+        yield "## Cars196: a backbone fine-tuned on photographs\n"
+        yield "Recall@1 in percent on 20 held-out car models before training, and after each third of it.\n"
+        lines = ["| arm | wrong labels | batches | before | 1/3 | 2/3 | end |", "|---|---|---|---|---|---|---|"]
+        for row in rows:
+            curve = [f"{100 * row[name]:.1f}" for name in ("before", "third 1", "third 2", "third 3")]
+            lines.append(f"| {row['arm']} | {row['noise']:.0%} | {row['steps']} | {' | '.join(curve)} |")
+        yield "\n".join(lines) + "\n"
+    arms = {}
+    for row in read(results / "fine_tuning_unseen.csv"):
+        arms.setdefault((row["arm"], row["noise"], row["steps"]), []).append(100 * row["third 3"])
+    if arms:
+        yield "The best arms with all and with easy positives, on the 98 unseen car models:\n"
+        lines = ["| arm | wrong labels | batches | seeds | Recall@1 |", "|---|---|---|---|---|"]
+        for (arm, noise, steps), values in arms.items():
+            mean, half = interval(values)
+            result = f"{mean:.1f}" + (f" ± {half:.1f}" if len(values) > 1 else "")
+            lines.append(f"| {arm} | {noise:.0%} | {steps} | {len(values)} | {result} |")
+        yield "\n".join(lines) + "\n"
 
 
 def interval(values):
