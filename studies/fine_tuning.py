@@ -57,7 +57,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--data-dir", type=Path, required=True, metavar="DIR", help="folder of Stanford Cars")
     parser.add_argument("--backbone", default="EfficientNetV2B0", metavar="NAME", help="as in train_cars.py")
-    parser.add_argument("--arms", default="", metavar="TEXT", help="only the arms whose name holds this text")
+    parser.add_argument("--arms", nargs="+", default=[""], metavar="TEXT", help="arms whose name holds one of these")
     parser.add_argument("--final", action="store_true", help="the chosen arms on the unseen car models")
     parser.add_argument("--noise", nargs="+", type=float, default=[0.0], metavar="SHARE", help="wrong labels")
     parser.add_argument("--steps", type=int, default=150, metavar="N", help="batches of a run")
@@ -83,7 +83,7 @@ def main():
         path = args.out / "fine_tuning_unseen.csv"
     for seed in args.seeds:
         for noise in args.noise:
-            for arm in (arm for arm in chosen if args.arms in arm[0]):
+            for arm in (arm for arm in chosen if any(text in arm[0] for text in args.arms)):
                 key = ("unseen" if args.final else "held out", arm[0], noise, args.steps, seed)
                 if key not in {tuple(row[name] for name in KEYS) for row in read(path)}:
                     started = time.perf_counter()
