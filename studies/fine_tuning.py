@@ -1,8 +1,7 @@
 """Find out what easy positives need when a backbone is fine-tuned on photographs of Cars196.
 
 First every arm is trained on 78 of the 98 car models to train and compared on the other 20. Then, with `--final`, the
-best arm of each loss with all and with easy positives is trained on all 98 and measured on the unseen models 99-196. A
-run that is in the results file is not repeated, so a stopped command goes on where it was.
+best arm of each loss and kind of positives is trained on all 98 and measured on the unseen models 99-196. A run that is in the results file is not repeated, so a stopped command goes on where it was.
 """
 
 import argparse
@@ -132,12 +131,12 @@ def recall(model, batches, labels):
 
 
 def best(path, chosen, steps):
-    """Of each loss the arm with all and the arm with easy positives that did best on the held-out car models."""
+    """Of each loss and kind of positives the arm that did best on the held-out car models."""
     rows = [row for row in read(path) if (row["noise"], row["steps"]) == (0, steps)]
     scores = {row["arm"]: row[f"third {EPOCHS}"] for row in rows}
     kept = {}
     for arm in sorted((arm for arm in chosen if arm[0] in scores), key=lambda arm: scores[arm[0]]):
-        kept[arm[1], arm[2].get("positives", "all") == "all"] = arm
+        kept[arm[1], arm[2].get("positives", "all")] = arm
     return list(kept.values())
 
 
