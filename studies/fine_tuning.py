@@ -1,7 +1,8 @@
 """Find out what easy positives need when a backbone is fine-tuned on photographs of Cars196.
 
 First every arm is trained on 78 of the 98 car models to train and compared on the other 20. Then, with `--final`, the
-best arm of each loss and kind of positives is trained on all 98 and measured on the unseen models 99-196. A run that is in the results file is not repeated, so a stopped command goes on where it was.
+best arm of each loss and kind of positives is trained on all 98 and measured on the unseen models 99-196. A run that
+is in the results file is not repeated, so a stopped command goes on where it was.
 """
 
 import argparse
