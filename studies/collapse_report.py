@@ -95,17 +95,17 @@ class Grid:
         return interval([mine[seed] - other[seed] for seed in seeds]) if len(seeds) > 1 else None
 
     def introduction(self):
-        seeds = sorted({seed for arm in self.values.values() for seed in arm})
         return (
-            f"{self.steps} batches a run, {self.samples} samples of each class in a batch, seeds {seeds[0]} to "
-            f"{seeds[-1]}. Recall@1 in percent; behind it the paired difference to all positives in points."
+            f"{self.steps} batches a run, {self.samples} samples of each class in a batch. Recall@1 in percent; behind "
+            "it the paired difference to all positives in points."
         )
 
     def tables(self):
         how = {"once": "wrong labels drawn once", "anew": "wrong labels drawn anew at each presentation"}
         for drawn in self.drawn:
             noises = [noise for noise in self.noises if any(a[2] == noise and a[3] == drawn for a in self.values)]
-            lines = ["| loss | positives | " + " | ".join(f"{noise:.0%} wrong" for noise in noises) + " |"]
+            heads = [f"{noise:.0%} wrong, {self.seeds(noise, drawn)} seeds" for noise in noises]
+            lines = ["| loss | positives | " + " | ".join(heads) + " |"]
             lines.append("|---|---|" + "---|" * len(noises))
             for loss in self.losses:
                 for positives in POSITIVES if loss not in ALONE else [""]:
@@ -113,6 +113,11 @@ class Grid:
                     if any(cells):
                         lines.append(f"| {loss} | {positives} | " + " | ".join(cells) + " |")
             yield how[drawn].capitalize(), "\n".join(lines)
+
+    def seeds(self, noise, drawn):
+        """The number of seeds that all trained arms with this noise have."""
+        arms = [self.arm(*arm[:4]) for arm in self.values if arm[2:4] == (noise, drawn if noise else "once") and arm[1]]
+        return min(len(arm) for arm in arms)
 
     def cell(self, loss, positives, noise, drawn):
         values = list(self.arm(loss, positives, noise, drawn).values())
