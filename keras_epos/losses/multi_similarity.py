@@ -66,7 +66,7 @@ class MultiSimilarityLoss(PairLoss):
         if self.epsilon is None:
             return super().select(cosine, positive_mask, negative_mask, dim)
         below = (masked_max(cosine, negative_mask) + self.epsilon)[:, None]
-        chosen = "after_mining" if isinstance(self.positives, mining.All) else self.positives_chosen
+        chosen = "after_mining" if self.positives.count is None else self.positives_chosen
         if chosen == "after_mining":
             positive = self.positives.select(cosine, ops.logical_and(positive_mask, cosine < below), "positives")
         else:
