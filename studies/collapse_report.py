@@ -165,6 +165,10 @@ class Grid:
                     }
                     axis.plot(100 * noise, mean, linewidth=2 if positives in ("easy", "all") else 1.2, **style)
                     axis.fill_between(100 * noise, mean - half, mean + half, color=colour, alpha=0.15, linewidth=0)
+            untrained = self.arm("untrained", "", 0.0, "once")
+            if untrained:
+                mean, _ = interval(list(untrained.values()))
+                axis.axhline(mean, color="#333333", linewidth=1, linestyle="--", label="untrained")
             axis.set_title(keras_epos.losses.LOSSES[loss].__name__, size=10)
             axis.spines[["top", "right"]].set_visible(False)
             axis.grid(axis="y", alpha=0.25)
