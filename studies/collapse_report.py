@@ -44,13 +44,16 @@ def main():
     parser.add_argument("--out", type=Path, default=DOCS, metavar="DIR", help="collapse_study.md and images/")
     args = parser.parse_args()
     (args.out / "images").mkdir(parents=True, exist_ok=True)
-    texts, verdicts = [], []
+    texts, verdicts, of_classes = [], [], []
     for name in DATA_SETS:
         rows = read(args.results / f"{name}.csv")
         if not rows:
             continue
         grid = Grid(rows)
         verdicts += [(name, *verdict) for verdict in grid.verdicts("easy")]
+        if "mode_recall@1" in rows[0]:
+            classes = Grid(rows, lambda row: row["recall@1"])
+            of_classes += [(name, *verdict) for verdict in classes.verdicts("easy")]
         texts.append(f"## {NAMES[name]}\n\n{grid.introduction()}\n")
         texts += [f"### {title}\n\n{table}\n" for title, table in grid.tables()]
         picture = args.out / "images" / f"collapse_{name}.png"
@@ -62,21 +65,25 @@ def main():
         if grid.draw_samples(samples, NAMES[name]):
             texts.append(f'<img src="images/{samples.name}" width="520" alt="Recall@1 over samples of a class">\n')
     texts += fine_tuned(args.results)
-    page = f"{HEAD}\n{summary(verdicts)}\n" + "\n".join(texts)
+    summaries = [
+        summary("the hidden modes, on Cars196 of the unseen car models", verdicts),
+        summary("the classes that the losses were told, on Omniglot of unseen alphabets", of_classes),
+    ]
+    page = "\n".join([HEAD, *summaries, *texts])
     (args.out / "collapse_study.md").write_text(page)
-    print(summary(verdicts))
+    print("\n".join(summaries))
 
 
 class Grid:
     """The runs of one data set by arm and seed."""
 
-    def __init__(self, rows):
+    def __init__(self, rows, measure=main_measure):
         steps = [row["steps"] for row in rows]
         self.steps = max(set(steps), key=steps.count)
         self.values = {}
         for row in (row for row in rows if row["steps"] in (0, self.steps)):
             arm = (row["loss"], row["positives"], row["noise"], row["drawn"], row["samples"])
-            self.values.setdefault(arm, {})[row["seed"]] = 100 * main_measure(row)
+            self.values.setdefault(arm, {})[row["seed"]] = 100 * measure(row)
         counts = [arm[4] for arm in self.values]
         self.samples = max(set(counts), key=counts.count)
         self.drawn = [drawn for drawn in ("once", "anew") if any(arm[3] == drawn for arm in self.values)]
@@ -255,15 +262,15 @@ def interval(values):
     return float(values.mean()), float(half)
 
 
-def summary(verdicts):
-    """How often easy positives are better, equal or worse than all, by loss and by noise."""
+def summary(of, verdicts):
+    """How often easy positives find more, as much or less than all, by data set, loss and noise."""
     words = ("better", "equal", "worse")
 
     def line(label, chosen):
         counts = [sum(1 for verdict in chosen if verdict[-1] == word) for word in words]
         return f"| {label} | " + " | ".join(str(count) for count in counts) + " |"
 
-    lines = ["| easy against all positives | better | equal | worse |", "|---|---|---|---|"]
+    lines = [f"Recall@1 of {of}:\n", "| easy against all positives | better | equal | worse |", "|---|---|---|---|"]
     for name in dict.fromkeys(verdict[0] for verdict in verdicts):
         lines.append(line(NAMES[name], [verdict for verdict in verdicts if verdict[0] == name]))
     for loss in dict.fromkeys(verdict[1] for verdict in verdicts):

@@ -10,6 +10,7 @@ import argparse
 import csv
 import io
 import json
+import logging
 import os
 import time
 from pathlib import Path
@@ -48,6 +49,7 @@ def parse_arguments():
 def main():
     args = parse_arguments()
     args.out.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("tensorflow").setLevel("ERROR")  # every run predicts with a new graph, of which TensorFlow warns
     task = collapse_data.load(args.data_set, args.data_dir, args.backbone)
     if args.steps:
         task = task._replace(steps=args.steps)

@@ -6,6 +6,7 @@ is in the results file is not repeated, so a stopped command goes on where it wa
 """
 
 import argparse
+import logging
 import os
 import sys
 import time
@@ -46,6 +47,10 @@ def arms():
     yield "nt_xent easy t=0.05 warm", "nt_xent", easy, {"warm": 1}
     yield "nt_xent easy t=0.05 20x4", "nt_xent", easy, {"batch": (20, 4)}
     yield "nt_xent easy k=3 t=0.05", "nt_xent", {"temperature": 0.05, "positives": EASY_3}, {}
+    for base in (0.5, 0.8):
+        settings = {"base": base, "positives": EASY_3}
+        yield f"multi_similarity easy k=3 base={base}", "multi_similarity", settings, {}
+    yield "triplet easy k=3", "triplet", {"positives": EASY_3}, {}
     yield "multi_similarity all base=0.8", "multi_similarity", {"base": 0.8}, {}
     yield "multi_similarity easy base=0.8 warm", "multi_similarity", high, {"warm": 1}
     yield "triplet easy warm", "triplet", {"positives": EASY}, {"warm": 1}
@@ -70,6 +75,7 @@ def parse_arguments():
 def main():
     args = parse_arguments()
     args.out.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("tensorflow").setLevel("ERROR")  # every arm compiles its own graph, of which TensorFlow warns
     path = args.out / "fine_tuning.csv"
     size = args.image_size * 4 // 3
     split = keras_epos.datasets.cars196(args.data_dir)
