@@ -42,8 +42,16 @@ def parse_arguments():
     parser.add_argument("--samples", nargs="+", type=int, metavar="N", help="samples of a class in a batch")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4], metavar="N")
     parser.add_argument("--steps", type=int, metavar="N", help="batches of a run, if not those of the data set")
+    parser.add_argument("--settings", type=as_json, metavar="JSON", help="of the losses, instead of the chosen")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help="results and settings")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.settings is not None and args.out == RESULTS:
+        parser.error("--settings needs an --out of its own, since results are kept by loss and positives")
+    return args
+
+
+def as_json(text):
+    return json.loads(text)
 
 
 def main():
@@ -53,13 +61,13 @@ def main():
     task = collapse_data.load(args.data_set, args.data_dir, args.backbone)
     if args.steps:
         task = task._replace(steps=args.steps)
-    chosen = settings_of(task, args)
+    chosen = settings_of(task, args) if args.settings is None else {}
     path = args.out / f"{args.data_set}.csv"
     for key in wanted(task, args):
         if key not in done(path):
             loss, positives = key[:2]
             started = time.perf_counter()
-            settings = chosen.get((loss, LIKE.get(positives, positives)))
+            settings = chosen.get((loss, LIKE.get(positives, positives)), args.settings)
             values = run(task, loss, positives, settings, *key[2:])
             append(path, KEYS, key, values)
             result = f"{main_measure(values):6.1%}  {time.perf_counter() - started:4.1f} s"
