@@ -65,10 +65,9 @@ def main():
         if grid.draw_samples(samples, NAMES[name]):
             texts.append(f'<img src="images/{samples.name}" width="520" alt="Recall@1 over samples of a class">\n')
     texts += fine_tuned(args.results)
-    summaries = [
-        summary("the hidden modes, on Cars196 of the unseen car models", verdicts),
-        summary("the classes that the losses were told, on Omniglot of unseen alphabets", of_classes),
-    ]
+    summaries = [summary("the hidden modes, on Cars196 of the unseen car models", verdicts)]
+    if of_classes:
+        summaries.append(summary("the classes that the losses were told, on Omniglot of unseen alphabets", of_classes))
     page = "\n".join([HEAD, *summaries, *texts])
     (args.out / "collapse_study.md").write_text(page)
     print("\n".join(summaries))

@@ -42,7 +42,7 @@ def parse_arguments():
     parser.add_argument("--samples", nargs="+", type=int, metavar="N", help="samples of a class in a batch")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4], metavar="N")
     parser.add_argument("--steps", type=int, metavar="N", help="batches of a run, if not those of the data set")
-    parser.add_argument("--settings", type=as_json, metavar="JSON", help="of the losses, instead of the chosen")
+    parser.add_argument("--settings", type=as_settings, metavar="JSON", help="of the losses, instead of the chosen")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help="results and settings")
     args = parser.parse_args()
     if args.settings is not None and args.out == RESULTS:
@@ -50,8 +50,11 @@ def parse_arguments():
     return args
 
 
-def as_json(text):
-    return json.loads(text)
+def as_settings(text):
+    try:
+        return dict(json.loads(text))
+    except (TypeError, ValueError):
+        raise argparse.ArgumentTypeError(f'must be JSON such as {{"temperature": 0.05}}. Received: {text}') from None
 
 
 def main():

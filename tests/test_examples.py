@@ -158,6 +158,21 @@ def test_the_study_of_collapse_goes_on_where_it_was_and_is_reported(tmp_path):
     assert (tmp_path / "images/collapse_fashion.png").stat().st_size > 10_000
 
 
+def test_settings_of_the_study_given_by_hand(tmp_path):
+    study = SCRIPT.parents[1] / "studies/collapse_study.py"
+    few = ("fashion", "--steps", 2, "--losses", "contrastive", "--positives", "all", "--noise", 0.0, "--seeds", 0)
+    apart = (*few, "--out", tmp_path)
+    printed = run(tmp_path, *apart, "--settings", '{"negative_margin": 0.5}', script=study)
+    assert "choosing" not in printed
+    assert not (tmp_path / "fashion-settings.json").exists()
+    rows = (tmp_path / "fashion.csv").read_text()
+    (tmp_path / "fashion.csv").unlink()
+    run(tmp_path, *apart, "--settings", '{"negative_margin": -0.5}', script=study)
+    assert (tmp_path / "fashion.csv").read_text() != rows
+    assert "an --out of its own" in run(tmp_path, *few, "--settings", "{}", code=2, script=study)
+    assert "must be JSON such as" in run(tmp_path, *apart, "--settings", "[0.5]", code=2, script=study)
+
+
 def test_every_loss_goes_on_where_it_was(tmp_path):
     script = SCRIPT.with_name("every_loss.py")
     options = ["--losses", "contrastive", "proxy_anchor", "n_pairs", "--seeds", 0, "--steps", 2]
