@@ -1,23 +1,13 @@
 """DeepFashion In-Shop Retrieval: 52,712 photographs of 7,982 garments (Liu et al., 2016)."""
 
-from typing import NamedTuple
-
 from keras_epos.data.datasets.files import find_root, require, require_images
-from keras_epos.data.datasets.split import Split, numbered
+from keras_epos.data.datasets.split import Split, TrainQueryGallery, numbered
 
 _INSTRUCTIONS = """\
 Follow http://mmlab.ie.cuhk.edu.hk/projects/DeepFashion/InShopRetrieval.html (Google Drive; the
 archives open with a password given on signing the agreement) and put into this folder, unpacked:
   Eval/list_eval_partition.txt     (or list_eval_partition.txt beside img/)
   img/WOMEN/..., img/MEN/...       (from Img/img.zip; Img/img/ is fine)"""
-
-
-class InShop(NamedTuple):
-    """Garments to train on, and photographs of others: queries to look up in a gallery."""
-
-    train: Split
-    query: Split
-    gallery: Split
 
 
 def in_shop(data_dir):
@@ -27,7 +17,7 @@ def in_shop(data_dir):
         data_dir: the folder with `Eval/` and `Img/` or `img/`.
 
     Returns:
-        `InShop(train, query, gallery)`. Labels number the sorted item ids of all three, so that
+        `TrainQueryGallery`. Labels number the sorted item ids of all three, so that
         query and gallery share theirs. `inputs`: paths; `groups`: gender and category, as
         "WOMEN/Dresses".
 
@@ -49,4 +39,4 @@ def in_shop(data_dir):
     labels, names = numbered(items)
     groups, group_names = numbered(["/".join(file.split("/")[1:3]) for file in files])
     split = Split(paths, labels, names, groups=groups, group_names=group_names)
-    return InShop(*(split.take([one == part for one in status]) for part in InShop._fields))
+    return TrainQueryGallery(*(split.take([one == part for one in status]) for part in TrainQueryGallery._fields))

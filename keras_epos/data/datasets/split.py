@@ -54,6 +54,22 @@ class TrainTest(NamedTuple):
     test: Split
 
 
+class TrainValidationTest(NamedTuple):
+    """Samples to train on, to choose settings by, and to test once. In zero-shot splits no class is in two."""
+
+    train: Split
+    validation: Split
+    test: Split
+
+
+class TrainQueryGallery(NamedTuple):
+    """Samples to train on, and others: queries to look up in a gallery, which share their classes."""
+
+    train: Split
+    query: Split
+    gallery: Split
+
+
 def zero_shot(split, num_train_classes):
     """Return `TrainTest`: the labels below `num_train_classes`, and the others."""
     is_train = split.labels < num_train_classes
