@@ -129,6 +129,11 @@ def masked_mean(values, mask):
     return ops.sum(ops.where(mask, values, ops.zeros_like(values))) / ops.maximum(ops.sum(weights), 1)
 
 
+def share(mask, dtype):
+    """True entries of `mask` by all entries, a scalar from 0 to 1; 0 when there are no entries."""
+    return masked_mean(ops.cast(mask, dtype), ops.ones_like(mask))
+
+
 def count(mask):
     """Number of true entries over the last axis, as floats of the default dtype."""
     return ops.sum(ops.cast(mask, keras.config.floatx()), axis=-1)

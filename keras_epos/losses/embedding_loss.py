@@ -27,6 +27,8 @@ class EmbeddingLoss(keras.losses.Loss):
 
     Attributes:
         statistics: What a step has seen, a dictionary of scalars with the keys `statistic_names`; `None` before.
+            `valid_anchors` is the share of the batch that takes part, 0 to 1. Where it is 0 nothing was measured: the
+            other values are 0 and mean nothing.
         training: Whether the next call is a training step; an `EmbeddingModel` sets it. Only losses that keep a
             memory look at it.
 
@@ -38,7 +40,7 @@ class EmbeddingLoss(keras.losses.Loss):
     needs_adoption = False
     # Whether labels may be rows, `(B, L)`.
     takes_label_rows = False
-    statistic_names = ("active_anchors", "positive_similarity", "negative_similarity")
+    statistic_names = ("valid_anchors", "active_anchors", "positive_similarity", "negative_similarity")
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from keras_epos import same_class as same_classes
 from keras_epos.gradient import gradient
 from keras_epos.losses.batch import labels_and_embeddings
 from keras_epos.losses.embedding_loss import EmbeddingLoss
-from keras_epos.pairs import LOWEST, masked_mean, masks, products, row_similarity, to_similarity, unit
+from keras_epos.pairs import LOWEST, masked_mean, masks, products, row_similarity, share, to_similarity, unit
 
 METRICS = ("cosine", "euclidean", "squared_euclidean")
 
@@ -217,6 +217,7 @@ class PairLoss(EmbeddingLoss):
     def _observed(self, cosine, positive, negative, valid, terms):
         active = ops.cast(ops.stop_gradient(terms.active) > 0, cosine.dtype)
         return {
+            "valid_anchors": share(valid, cosine.dtype),
             "active_anchors": masked_mean(active, valid[:, 0]),
             "positive_similarity": masked_mean(positive.of(cosine), positive.valid),
             "negative_similarity": masked_mean(negative.of(cosine), negative.valid),

@@ -6,14 +6,14 @@ from keras import ops
 from keras_epos.losses.embedding_loss import EmbeddingLoss
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms
-from keras_epos.pairs import LOWEST, is_known, masked_mean, products, row_similarity, unit
+from keras_epos.pairs import LOWEST, is_known, masked_mean, products, row_similarity, share, unit
 
 
 class Penalty(EmbeddingLoss):
     """Base of the penalties that look at each embedding and not at its class. Subclasses define `penalty`."""
 
     takes_label_rows = True
-    statistic_names = ()
+    statistic_names = ("valid_anchors",)
 
     def penalty(self, embeddings, known):
         """`(B,)` from embeddings `(B, D)` and booleans `(B,)`, false where the label is to be ignored."""
@@ -24,7 +24,7 @@ class Penalty(EmbeddingLoss):
         if self.ignore_label is not None:
             known = is_known(labels, self.ignore_label)
         counted = ops.cast(known, self.dtype)
-        self.statistics = {}
+        self.statistics = {"valid_anchors": share(known, self.dtype)}
         return Terms(ops.where(known, self.penalty(embeddings, known), 0), counted, counted)
 
 

@@ -9,7 +9,7 @@ from keras_epos.gradient import gradient
 from keras_epos.losses.batch import are_of_known_classes, labels_and_embeddings
 from keras_epos.losses.embedding_loss import EmbeddingLoss
 from keras_epos.losses.terms import Terms
-from keras_epos.pairs import count, masked_logsumexp, masked_max, masked_mean, masked_sum, masks, products, unit
+from keras_epos.pairs import count, masked_logsumexp, masked_max, masked_mean, masked_sum, masks, products, share, unit
 
 
 class ProxyLoss(EmbeddingLoss):
@@ -109,8 +109,10 @@ class ProxyLoss(EmbeddingLoss):
 
     def _observed(self, nearest, own, other, terms):
         active = ops.cast(ops.stop_gradient(terms.active) > 0, nearest.dtype)
+        takes_part = ops.any(own, axis=-1)
         return {
-            "active_anchors": masked_mean(active, ops.any(own, axis=-1)),
+            "valid_anchors": share(takes_part, nearest.dtype),
+            "active_anchors": masked_mean(active, takes_part),
             "positive_similarity": masked_mean(nearest, own),
             "negative_similarity": masked_mean(masked_max(nearest, other), ops.any(other, axis=-1)),
         }

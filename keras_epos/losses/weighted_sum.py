@@ -45,7 +45,7 @@ class WeightedSum(EmbeddingLoss):
 
     @property
     def statistic_names(self):
-        return tuple(self.losses)
+        return ("valid_anchors", *self.losses)
 
     def adopt(self, embedding_dim=None):
         return [state for loss in self.losses.values() for state in loss.adopt(embedding_dim)]
@@ -59,6 +59,9 @@ class WeightedSum(EmbeddingLoss):
                 value = reduced(*loss.values(y_true, y_pred), sample_weight, self.reduction)
                 self.statistics[name] = ops.stop_gradient(ops.mean(value))
                 total = total + self.weights.get(name, 1.0) * value
+            # There is something to learn as soon as one of the terms has it; each term keeps a share of its own.
+            shares = [ops.cast(loss.statistics["valid_anchors"], self.dtype) for loss in self.losses.values()]
+            self.statistics["valid_anchors"] = ops.max(ops.stack(shares))
         return total
 
     def call(self, y_true, y_pred):

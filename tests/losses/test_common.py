@@ -500,6 +500,7 @@ def test_statistics_of_a_batch():
     found = {key: float(numpy(value)) for key, value in made.statistics.items()}
     assert found == pytest.approx(
         {
+            "valid_anchors": 11 / 12,
             "active_anchors": np.mean(expected.active[anchors] > 0),
             "positive_similarity": np.mean(nearest),
             "negative_similarity": np.mean(hardest),

@@ -47,7 +47,8 @@ def test_logs_name_the_terms_and_weights_of_losses_are_trained(tmp_path):
     loss = WeightedSum({"margin": boundary, "spread": SpreadOutPenalty(), "near": KoLeoPenalty()}, {"near": 0.1})
     model.compile(keras.optimizers.SGD(0.1), loss=loss)
     logs = {key: values[0] for key, values in model.fit(EMBEDDINGS, LABELS, batch_size=12, verbose=0).history.items()}
-    assert set(logs) == {"loss", "margin", "spread", "near"}
+    assert set(logs) == {"loss", "valid_anchors", "margin", "spread", "near"}
+    assert logs["valid_anchors"] == 1
     assert logs["loss"] == pytest.approx(logs["margin"] + logs["spread"] + 0.1 * logs["near"], rel=1e-5)
     (layer,) = boundary.adopt()
     assert abs(numpy(layer.weights[0])[0] - 1.2) > 1e-4
@@ -57,6 +58,18 @@ def test_logs_name_the_terms_and_weights_of_losses_are_trained(tmp_path):
     fit = {"batch_size": 12, "verbose": 0}
     expected = model.fit(EMBEDDINGS, LABELS, **fit).history
     assert again.fit(EMBEDDINGS, LABELS, **fit).history["margin"] == pytest.approx(expected["margin"], rel=1e-5)
+
+
+def test_the_share_of_valid_anchors_is_that_of_the_term_with_most():
+    labels, rows = np.array([0, 0, 1, 2]), EMBEDDINGS[:4]
+    pairs, ignoring = losses.TripletLoss(0.2), NormPenalty(ignore_label=2)
+    for terms, expected in (({"a": pairs}, 0.5), ({"a": pairs, "b": ignoring}, 0.75)):
+        made = WeightedSum(terms)
+        made(labels, rows)
+        assert numpy(made.statistics["valid_anchors"]) == expected
+        assert numpy(pairs.statistics["valid_anchors"]) == 0.5
+        made(np.arange(3), rows[:3])
+        assert numpy(pairs.statistics["valid_anchors"]) == 0
 
 
 def test_config_round_trip():
