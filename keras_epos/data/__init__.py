@@ -10,5 +10,6 @@ from keras_epos.data.images import image_batches as image_batches
 from keras_epos.data.images import load_image as load_image
 from keras_epos.data.images import random_crop as random_crop
 from keras_epos.data.images import random_flip as random_flip
+from keras_epos.data.images import unreadable as unreadable
 from keras_epos.data.label_noise import pairwise_noise as pairwise_noise
 from keras_epos.data.label_noise import symmetric_noise as symmetric_noise

@@ -1,58 +1,80 @@
-"""From encoded photographs to arrays: one evaluation path, and cheap augmentation."""
+"""From encoded photographs to arrays: one evaluation path, and cheap augmentation.
 
-from keras_epos.data.inputs import as_arrays, describe_input, takes_seed
+TensorFlow ops on the TensorFlow backend, Pillow and NumPy on the others.
+"""
+
+import os
+from multiprocessing.pool import ThreadPool
+
+import keras
+import numpy as np
+
+from keras_epos.data import pillow_images, tensorflow_images
+from keras_epos.data.inputs import as_arrays, describe_input, is_encoded, takes_seed
 from keras_epos.data.recovery import map_or_recover
 
+# Beyond any camera in common use, and about 1 GB while such a picture is decoded and resized.
+MAX_PIXELS = 2**26
 
-def decode_and_resize(contents, size):
-    """Decode one image and resize it: THE evaluation path, in validation and serving alike.
 
-    The whole picture is squeezed into `size` (no crop), bilinear with antialiasing. TensorFlow ops
-    only, so that it can stand in a SavedModel.
+def decode_and_resize(contents, size, *, channels=3, max_pixels=MAX_PIXELS):
+    """Decode one image and resize it: THE evaluation path, in training, validation and serving alike.
+
+    The whole picture is squeezed into `size` (no crop), bilinear with antialiasing. On the TensorFlow backend these
+    are TensorFlow ops only, so that they can stand in a SavedModel.
+
+    JPEG, PNG, GIF (the first frame), BMP without palette and WebP without animation are taken; TIFF, PPM, HEIC, AVIF
+    and JPEG XL are not. What the EXIF orientation says is done, so that pictures from a phone stand upright. An alpha
+    channel is dropped: what was transparent shows the color stored beneath, and black in a GIF. Grey becomes RGB.
 
     Args:
-        contents: scalar string tensor, an encoded JPEG, PNG, BMP or GIF (its first frame).
+        contents: scalar string tensor, or bytes: an encoded image.
         size: side in pixels, or `(height, width)`.
+        channels: 3 for RGB, 1 for grey (weights 0.299, 0.587, 0.114).
+        max_pixels: largest height x width. It is read in the header, before anything is decoded: a file of 80 KB can
+            stand for gigabytes.
 
     Returns:
-        float32 tensor `(height, width, 3)`, RGB in 0..255; grey and transparent images become RGB.
+        float32 tensor (a NumPy array on JAX and PyTorch) `(height, width, channels)`, in 0..255.
+
+    Raises:
+        ValueError, `tf.errors.InvalidArgumentError` on TensorFlow: for what cannot be decoded.
     """
-    return _resize(_decode(contents), size)
+    engine = _engine()
+    return engine.resize(engine.decode(contents, channels, max_pixels), size)
 
 
-def load_image(size, *, augment=None, layers=()):
+def load_image(size, *, augment=None, layers=(), max_pixels=MAX_PIXELS):
     """Return a `load` for `balanced_batches` and `tf.data` that makes one image of a path.
 
     Args:
         size: side in pixels, or `(height, width)`.
         augment: None, the evaluation path; or 'crop_flip', which is `[random_crop(),
             random_flip()]`; or a list of functions `f(image, seed)` or `f(image)` on the decoded
-            uint8 `(h, w, 3)`, before the resizing.
+            uint8 `(h, w, 3)`, before the resizing: TensorFlow ops on the TensorFlow backend, NumPy on the others.
         layers: Keras augmentation layers for the resized image, float32 0..255, run with
             `training=True`. Their random numbers are their own, so unlike `augment` they do not
             follow the seed of `balanced_batches`. Layers are faster on whole batches: `.map(lambda
             x, y: (layer(x), y))`.
+        max_pixels: largest height x width, see `decode_and_resize`.
 
     Returns:
-        Function `(path, seed=None)` of a scalar string tensor: the path of a file, or the contents
-        of a JPEG or PNG themselves. It gives a float32 tensor `(height, width, 3)`, RGB in 0..255.
+        Function `(path, seed=None)`: the path of a file, or the contents of an image themselves, see
+        `decode_and_resize` for the formats. A scalar string tensor on TensorFlow, str, bytes or a `pathlib.Path` on
+        JAX and PyTorch. It gives a float32 tensor, a NumPy array there, `(height, width, 3)`, RGB in 0..255.
     """
     steps = _augmentations(augment)
 
     def load(path, seed=None):
-        import tensorflow as tf
-
-        image = _decode(_read(path))
+        engine = _engine()
+        image = engine.decode(engine.read(path), 3, max_pixels)
         if steps and seed is None:
-            seed = tf.random.uniform((2,), maxval=tf.int32.max, dtype=tf.int32)
+            seed = engine.new_seed()
         for number, step in enumerate(steps):
-            if takes_seed(step):
-                image = step(image, seed=tf.random.experimental.stateless_fold_in(seed, number))
-            else:
-                image = step(image)
-        image = _resize(image, size)
+            image = step(image, seed=engine.fold_seed(seed, number)) if takes_seed(step) else step(image)
+        image = engine.resize(image, size)
         for layer in layers:
-            image = tf.ensure_shape(layer(image, training=True), image.shape)
+            image = engine.run_layer(layer, image)
         return image
 
     return load
@@ -65,33 +87,12 @@ def random_crop(scale=(0.2, 1.0), ratio=(3 / 4, 4 / 3)):
         scale: smallest and largest area of the box, as a share of the picture.
         ratio: smallest and largest width / height of the box.
     """
-
-    def crop(image, seed):
-        import tensorflow as tf
-
-        begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
-            tf.shape(image),
-            tf.zeros((1, 0, 4)),
-            seed=seed,
-            min_object_covered=0.0,
-            area_range=scale,
-            aspect_ratio_range=ratio,
-            use_image_if_no_bounding_boxes=True,
-        )
-        return tf.ensure_shape(tf.slice(image, begin, extent), (None, None, 3))
-
-    return crop
+    return lambda image, seed: _engine().crop(image, seed, scale, ratio)
 
 
 def random_flip():
     """Return an augmentation that mirrors left and right, half of the time."""
-
-    def flip(image, seed):
-        import tensorflow as tf
-
-        return tf.image.stateless_random_flip_left_right(image, seed=seed)
-
-    return flip
+    return lambda image, seed: _engine().flip(image, seed)
 
 
 def image_batches(paths, size, batch_size=64, *, labels=None, load=None):
@@ -106,60 +107,103 @@ def image_batches(paths, size, batch_size=64, *, labels=None, load=None):
         load: another function than `load_image(size)`.
 
     Returns:
-        `tf.data.Dataset` of float32 `(batch, height, width, 3)`, or of `(images, labels)`. An image
-        that cannot be read raises `tf.errors.InvalidArgumentError` with its name, for a gap would
-        shift the order.
+        `tf.data.Dataset` of float32 `(batch, height, width, 3)`, or of `(images, labels)`; on JAX and PyTorch a
+        `keras.utils.PyDataset` of NumPy arrays. An image that cannot be read raises `ValueError`,
+        `tf.errors.InvalidArgumentError` on TensorFlow, with its name, for a gap would shift the order; `unreadable`
+        lists all such images beforehand.
     """
-    import numpy as np
-    import tensorflow as tf
-
-    load = load or load_image(size)
     inputs = as_arrays(paths, len(paths) if labels is None else len(labels))
-    rows = [inputs.tolist() if inputs.dtype.kind in "OS" else inputs]
+    is_text = inputs.dtype.kind in "OS"
+    if load is None and not is_text:
+        raise ValueError(pillow_images.not_a_path(f"{inputs.dtype} of shape {inputs.shape}"))
+    load = load or load_image(size)
+    rows = [_texts(inputs) if is_text else inputs]
     rows += [] if labels is None else [np.asarray(labels)]
 
     def load_one(path, *label):
         return (load(path), *label) if label else load(path)
 
-    def recover(index):
+    def load_row(index):
         try:
             return load_one(*(row[index] for row in rows))
         except Exception as error:
             name = describe_input(rows[0][index], index)
             raise ValueError(
-                f"`paths` must be readable images. Received: {name}, which gives {type(error).__name__}: {error}"
+                f"`paths` must be readable images. Received: {name}, which gives {type(error).__name__}: {error} "
+                "`keras_epos.data.unreadable(paths)` finds all such files, to leave out with their labels."
             ) from error
+
+    if _engine() is pillow_images:
+        return _NumpyBatches(len(inputs), batch_size, load_row)
+    import tensorflow as tf
 
     elements = tf.data.Dataset.from_tensor_slices(tuple(rows))
     keys = tf.data.Dataset.range(len(inputs)).map(lambda index: (index,))
-    dataset = map_or_recover(tf.data.Dataset.zip(elements, keys), load_one, recover)
+    dataset = map_or_recover(tf.data.Dataset.zip(elements, keys), load_one, load_row)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(inputs)))
     return dataset.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
-def _read(path):
-    """Return the contents of the file, or `path` itself where it is an encoded image already."""
-    import tensorflow as tf
+def unreadable(paths, *, max_pixels=MAX_PIXELS):
+    """Find the images that cannot be decoded, by decoding all of them, in parallel.
 
-    # The first byte of a JPEG (0xFF) or PNG (0x89) cannot begin a path in UTF-8.
-    start = tf.strings.substr(path, 0, 4)
-    is_jpeg = tf.equal(tf.strings.substr(start, 0, 2), b"\xff\xd8")
-    is_image = tf.logical_or(is_jpeg, tf.equal(start, b"\x89PNG"))
-    return tf.cond(is_image, lambda: path, lambda: tf.io.read_file(path))
+        bad = keras_epos.data.unreadable(test.inputs)
+        inputs, labels = np.delete(test.inputs, list(bad)), np.delete(test.labels, list(bad))
+
+    Args:
+        paths: N file paths.
+        max_pixels: largest height x width, see `decode_and_resize`.
+
+    Returns:
+        dict: the place in `paths` of each unreadable image, in order, and why it cannot be read.
+    """
+    engine = _engine()
+
+    def reason(path):
+        try:
+            engine.decode(engine.read(path), 3, max_pixels)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    with ThreadPool(_threads()) as pool:
+        reasons = pool.map(reason, [os.fsdecode(path) for path in paths])
+    return {index: found for index, found in enumerate(reasons) if found}
 
 
-def _decode(contents):
-    import tensorflow as tf
+class _NumpyBatches(keras.utils.PyDataset):
+    """Batches in order of what `load_row(index)` gives, loaded by Keras in several threads."""
 
-    image = tf.io.decode_image(contents, channels=3, expand_animations=False)
-    return tf.ensure_shape(image, (None, None, 3))
+    def __init__(self, num_rows, batch_size, load_row):
+        super().__init__(workers=_threads())
+        self._num_rows, self._batch_size, self._load_row = num_rows, batch_size, load_row
+
+    def __len__(self):
+        return -(-self._num_rows // self._batch_size)
+
+    def __getitem__(self, index):
+        if not 0 <= index < len(self):
+            raise IndexError(f"There are {len(self)} batches. Received: index={index}.")
+        first = index * self._batch_size
+        rows = [self._load_row(row) for row in range(first, min(first + self._batch_size, self._num_rows))]
+        if isinstance(rows[0], tuple):
+            return tuple(np.stack(column) for column in zip(*rows, strict=True))
+        return np.stack(rows)
 
 
-def _resize(image, size):
-    import tensorflow as tf
+def _texts(inputs):
+    """Paths as str for Python and bytes for TensorFlow; encoded images as they are."""
+    if _engine() is tensorflow_images:
+        return inputs.tolist()
+    return [text if is_encoded(text) else os.fsdecode(text) for text in inputs]
 
-    height, width = (size, size) if isinstance(size, int) else size
-    return tf.image.resize(image, (height, width), antialias=True)
+
+def _threads():
+    return min(8, os.cpu_count() or 1)
+
+
+def _engine():
+    return tensorflow_images if keras.backend.backend() == "tensorflow" else pillow_images
 
 
 def _augmentations(augment):

@@ -49,8 +49,13 @@ def takes_seed(load):
         return False
 
 
+def is_encoded(element):
+    """Return whether these bytes are an image and not its path, which has no zero byte as the head of an image has."""
+    return b"\0" in element[:32] or element[:2] == b"\xff\xd8" or element[:4] == b"\x89PNG"
+
+
 def describe_input(element, index):
     """Return what to call an input in a message: its path in quotes, else its number."""
-    if isinstance(element, bytes) and element[:1] not in (b"\xff", b"\x89"):
+    if isinstance(element, str) or (isinstance(element, bytes) and not is_encoded(element)):
         return repr(os.fsdecode(element))
     return f"input number {index}"
