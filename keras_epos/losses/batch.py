@@ -1,6 +1,7 @@
 """What a loss accepts: integer labels, in some losses those of known classes only, and embeddings."""
 
 import keras
+import numpy as np
 from keras import ops
 from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
@@ -13,7 +14,8 @@ def labels_and_embeddings(y_true, y_pred, dtype, takes_label_rows=False):
     Raises:
         ValueError: If the labels are not integers, or the shapes do not fit.
     """
-    labels, embeddings = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred, dtype=dtype)
+    refuse_cut_labels(y_true)
+    labels, embeddings = as_tensor(y_true), ops.convert_to_tensor(y_pred, dtype=dtype)
     kind = keras.backend.standardize_dtype(labels.dtype)
     if in_symbolic_scope():
         # Under a tf.distribute strategy Keras builds the model on the mean of the replicas' labels: floats, no ids.
@@ -44,6 +46,55 @@ def labels_and_embeddings(y_true, y_pred, dtype, takes_label_rows=False):
     if kind not in ("int32", "int64"):
         labels = ops.cast(labels, "int64" if kind in ("uint32", "uint64") else "int32")
     return labels, embeddings
+
+
+def refuse_cut_labels(labels):
+    """Refuse arrays of labels of which the backend would keep the low bits alone, so that classes would merge.
+
+    JAX has 32 bits for an integer unless it was told otherwise, PyTorch no `uint64`. What is a tensor already, or no
+    array of integers, is not looked at.
+
+    Args:
+        labels: Integers of any shape: a NumPy array, whatever NumPy makes one of, or a tensor.
+
+    Raises:
+        ValueError: If a label is out of the range that the backend holds.
+    """
+    if ops.is_tensor(labels):
+        return
+    values = np.asarray(labels)
+    if values.dtype.kind not in "iu" or not values.size:
+        return
+    held = np.iinfo(held_integer(values.dtype))
+    lowest, highest = int(values.min()), int(values.max())
+    if held.min <= lowest and highest <= held.max:
+        return
+    raise ValueError(
+        f"`y_true` must be class labels from {held.min} to {held.max}, which is what {keras.backend.backend()} holds "
+        f"here. Received: label {lowest if lowest < held.min else highest}, which would merge with another. Renumber "
+        "the classes by numpy.unique(labels, return_inverse=True)[1]"
+        + (", or call jax.config.update('jax_enable_x64', True) first." if held.bits == 32 else ".")
+    )
+
+
+def held_integer(dtype):
+    """Name of the dtype in which the backend holds integers of a NumPy dtype."""
+    if keras.backend.backend() == "torch":
+        return "int64"
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.dtypes.canonicalize_dtype(dtype).name
+    return dtype.name
+
+
+def as_tensor(labels):
+    """Labels as a tensor of integers, of a dtype that the backend has."""
+    if not ops.is_tensor(labels):
+        labels = np.asarray(labels)
+        if labels.dtype == "uint64" and keras.backend.backend() == "torch":
+            labels = labels.astype("int64")
+    return ops.convert_to_tensor(labels)
 
 
 def are_of_known_classes(labels, num_classes, ignore_label=None):
