@@ -55,7 +55,7 @@ from keras_epos.losses import (
 )
 from keras_epos.mining import All, DistanceWeighted, Easy, Hard, Random, SemiHard
 from keras_epos.serving import export_savedmodel
-from keras_epos.training import EmbeddingModel
+from keras_epos.training import EmbeddingModel, MetricLearningModel
 
 __version__ = "0.1.0"
 
@@ -84,6 +84,7 @@ __all__ = [
     "KoLeoPenalty",
     "LiftedStructureLoss",
     "MarginLoss",
+    "MetricLearningModel",
     "MultiSimilarityLoss",
     "NCALoss",
     "NPairsLoss",

@@ -119,8 +119,8 @@ class EmbeddingLoss(keras.losses.Loss):
         if self.needs_adoption and self._layer is None:
             raise ValueError(
                 f"`{self.name}` has weights of its own, which a plain keras.Model would never train. Compile it into "
-                "a keras_epos.EmbeddingModel, or call `loss.adopt(embedding_dim)` and train the variables of what it "
-                "returns."
+                "a keras_epos.EmbeddingModel or keras_epos.MetricLearningModel(model.inputs, model.outputs), or call "
+                "`loss.adopt(embedding_dim)` and train the variables of what it returns."
             )
 
     def get_config(self):

@@ -2,14 +2,12 @@
 
 import keras
 
-from keras_epos import losses
-from keras_epos.losses import EmbeddingLoss
+from keras_epos.training.adopts_losses import AdoptsLosses
 from keras_epos.training.backbone import load_backbone, pooling_for, set_dtype_policy
-from keras_epos.training.optimizers import by_part
 
 
 @keras.saving.register_keras_serializable(package="keras_epos")
-class EmbeddingModel(keras.Model):
+class EmbeddingModel(AdoptsLosses, keras.Model):
     """Maps inputs to unit embeddings; compiled, trained, evaluated and saved like every Keras model.
 
     The backbone's features (averaged over positions, if it returns maps or tokens) go through one dense layer and
@@ -55,8 +53,6 @@ class EmbeddingModel(keras.Model):
         self.embedding = keras.layers.Dense(embedding_dim, dtype=self.dtype_policy, name="embedding")
         to_float32 = keras.layers.UnitNormalization if normalize else keras.layers.Identity
         self.unit_norm = to_float32(dtype="float32", name="unit_norm")
-        self._watched = {}
-        self._embedding_losses, self._loss_state = [], []
         if self.backbone.built and getattr(self.backbone, "input_shape", None) is not None:
             self.build(self.backbone.input_shape)
 
@@ -77,6 +73,15 @@ class EmbeddingModel(keras.Model):
     def compute_output_shape(self, input_shape):
         return input_shape[0], self.embedding_dim
 
+    @property
+    def output_dims(self):
+        """Dictionary of each output's name to the size of its last axis."""
+        return {"embedding": self.embedding_dim}
+
+    def parts(self, optimizer):
+        """The dense layer has the optimizer of the losses' weights, whatever trains the backbone."""
+        return [(self.embedding, optimizer)]
+
     def compile(self, optimizer="adam", loss=None, backbone_optimizer=None, **arguments):
         """As `keras.Model.compile`, with an optimizer of its own for the backbone if wanted.
 
@@ -87,44 +92,7 @@ class EmbeddingModel(keras.Model):
             backbone_optimizer: Optimizer of the backbone, usually with a smaller learning rate, or `None`.
             arguments: All others of `keras.Model.compile`.
         """
-        if isinstance(loss, str) and loss in losses.LOSSES:
-            loss = losses.get(loss)
-        # Keras tells `compile_from_config` what compile was given, so the pair is remembered, not its merger.
-        self._compile_arguments = {
-            "optimizer": optimizer,
-            "loss": loss,
-            "backbone_optimizer": backbone_optimizer,
-            **arguments,
-        }
-        self._adopt(loss)
-        super().compile(optimizer=self._combined(optimizer, backbone_optimizer), loss=loss, **arguments)
-
-    def _adopt(self, loss):
-        self._embedding_losses = [part for part in keras.tree.flatten(loss) if isinstance(part, EmbeddingLoss)]
-        # Keras locks what a built model tracks; without this the loss's weights would never be trained.
-        was_locked, self._tracker.locked = self._tracker.locked, False
-        for state in (*self._loss_state, *self._watched.values()):
-            self._tracker.untrack(state)
-        self._loss_state = [state for part in self._embedding_losses for state in part.adopt(self.embedding_dim)]
-        names = dict.fromkeys(name for part in self._embedding_losses for name in part.statistic_names)
-        self._watched = {name: keras.metrics.Mean(name) for name in names}
-        self._tracker.locked = was_locked
-
-    def _combined(self, optimizer, backbone_optimizer):
-        optimizer, backbone_optimizer = keras.optimizers.get(optimizer), keras.optimizers.get(backbone_optimizer)
-        layers = [self.embedding, *(state for state in self._loss_state if isinstance(state, keras.Layer))]
-        parts = [(layer, optimizer, getattr(layer, "learning_rate_multiplier", 1)) for layer in layers]
-        return by_part(backbone_optimizer or optimizer, parts)
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        for part in self._embedding_losses:
-            part.training = training
-        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
-        for part in self._embedding_losses:
-            for name, value in part.statistics.items():
-                self._watched[name].update_state(value)
-            part.statistics = None
-        return loss
+        self._compile(optimizer, loss, backbone_optimizer, **arguments)
 
     def get_config(self):
         return {
@@ -140,13 +108,3 @@ class EmbeddingModel(keras.Model):
     def from_config(cls, config):
         config = dict(config, backbone=keras.saving.deserialize_keras_object(config["backbone"]))
         return cls(**config)
-
-    def get_compile_config(self):
-        if not self.compiled:
-            return None
-        return {key: keras.saving.serialize_keras_object(value) for key, value in self._compile_arguments.items()}
-
-    def compile_from_config(self, config):
-        self.compile(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})
-        if self.built:
-            self.optimizer.build(self.trainable_variables)
