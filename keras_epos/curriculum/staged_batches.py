@@ -7,6 +7,8 @@ from keras import tree
 from keras_epos.curriculum.shuffled_indices import ShuffledIndices
 from keras_epos.data.batch_indices import BatchIndices
 from keras_epos.data.inputs import as_arrays
+from keras_epos.data.integers import checked_integer
+from keras_epos.data.py_batches import refuse_cut_labels
 from keras_epos.retrieval.checks import check_count
 
 
@@ -74,7 +76,9 @@ class StagedBatches(keras.utils.PyDataset):
         workers=1,
     ):
         super().__init__(workers=workers)
-        self.labels = np.asarray(labels)
+        # A copy: the stages are drawn by these labels.
+        self.labels = np.array(labels)
+        refuse_cut_labels(self.labels)
         self.inputs = as_arrays(inputs, len(self.labels))
         parts = np.asarray(getattr(parts, "parts", parts))
         _check(parts, self.labels, epochs, weights)
@@ -84,6 +88,7 @@ class StagedBatches(keras.utils.PyDataset):
                 f"classes_per_batch={classes_per_batch}, samples_per_class={samples_per_class}."
             )
         self.weights = np.asarray(weights, np.float32)[parts]
+        seed = checked_integer("seed", seed)
         self.epoch = 0
         self._load = load
         self._starts = np.cumsum([0, *epochs[:-1]])
@@ -137,6 +142,10 @@ class StagedBatches(keras.utils.PyDataset):
             )
 
 
+def _is_no_count(value):
+    return isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0
+
+
 def _check(parts, labels, epochs, weights):
     if parts.shape != labels.shape[:1] or parts.dtype.kind not in "iu" or not parts.size or parts.min() < 0:
         raise ValueError(
@@ -148,7 +157,7 @@ def _check(parts, labels, epochs, weights):
             f"`epochs` and `weights` must have an entry for each of {parts.max() + 1} parts. Received: "
             f"epochs={epochs!r}, weights={weights!r}."
         )
-    if any(isinstance(count, float) or count < 0 for count in epochs) or not any(epochs):
+    if any(_is_no_count(count) for count in epochs) or not any(epochs):
         raise ValueError(f"`epochs` must be integers of at least 0, not all 0. Received: epochs={epochs!r}.")
     if parts.min() > np.flatnonzero(epochs)[0]:
         raise ValueError(

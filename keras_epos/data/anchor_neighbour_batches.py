@@ -1,4 +1,4 @@
-"""Random classes with their nearest ones in a batch, as a `tf.data.Dataset`."""
+"""Random classes with their nearest ones in a batch, for `fit` on every backend."""
 
 from keras_epos.data.batches_of import batches_of
 
@@ -12,6 +12,7 @@ def anchor_neighbour_batches(
     on_error="raise",
     start_step=0,
     steps=None,
+    same_every_pass=False,
 ):
     """Yield the batches of `AnchorNeighbourIndices`: a few random classes, each with its nearest ones.
 
@@ -28,10 +29,11 @@ def anchor_neighbour_batches(
         load, ids, on_error: See `balanced_batches`.
         start_step: First step of the first pass.
         steps: Batches in one pass; `None`: as many as draw N samples; `math.inf`: endless.
+        same_every_pass: Whether every pass takes the steps of the first one.
 
     Returns:
-        `tf.data.Dataset` of `(x, y)`, see `balanced_batches`. A random class stands before its neighbours, and the K
-        samples of a class side by side.
+        `tf.data.Dataset`, or `keras.utils.PyDataset` on JAX and PyTorch, of `(x, y)`, see `balanced_batches`. A random
+        class stands before its neighbours, and the K samples of a class side by side.
 
     Raises:
         ValueError: If a request cannot be met.
@@ -45,4 +47,5 @@ def anchor_neighbour_batches(
         on_error=on_error,
         start_step=start_step,
         steps=steps,
+        same_every_pass=same_every_pass,
     )

@@ -5,6 +5,7 @@ import threading
 import numpy as np
 
 from keras_epos.data.batch_indices import BatchIndices, integer_labels
+from keras_epos.data.integers import checked_integer
 
 
 class AnchorNeighbourIndices(BatchIndices):
@@ -49,9 +50,8 @@ class AnchorNeighbourIndices(BatchIndices):
         seed=0,
         hierarchy=None,
     ):
-        for argument, value in (("anchors_per_batch", anchors_per_batch), ("classes_per_anchor", classes_per_anchor)):
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise ValueError(f"`{argument}` must be an integer of at least 1. Received: {argument}={value!r}.")
+        anchors_per_batch = checked_integer("anchors_per_batch", anchors_per_batch, at_least=1)
+        classes_per_anchor = checked_integer("classes_per_anchor", classes_per_anchor, at_least=1)
         self.labels = integer_labels(labels)
         if self.labels.ndim != 1:
             raise ValueError(
@@ -69,8 +69,8 @@ class AnchorNeighbourIndices(BatchIndices):
     def set_hierarchy(self, hierarchy):
         """Take the neighbours from another tree from now on, or none at all.
 
-        Batches that are drawn already stay as they are. A `tf.data` data set draws ahead inside a pass, never beyond
-        its end, so between two passes is the time for it.
+        Batches that are drawn already stay as they are. A data set draws ahead inside a pass, never beyond its end, so
+        between two passes is the time for it.
 
         Args:
             hierarchy: `ClassHierarchy` with a class for every label, or `None` for random classes.

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 
+from keras_epos.data.integers import checked_integer
 from keras_epos.data.overlaps import members_of, without_repeats
 from keras_epos.data.shuffle import fold, seed_key, shuffled
 
@@ -22,7 +23,7 @@ class BatchIndices:
     NumPy only. Memory: two integers a sample and two a class.
 
     Args:
-        labels: integers of shape `(N,)` or `(N, 1)`; any value is a class, negative ones too. Or rows
+        labels: integers of shape `(N,)` or `(N, 1)`, copied; any value is a class, negative ones too. Or rows
             of zeros and ones, integers or booleans `(N, L)`: each column is a class, and a sample
             belongs to all in which it has a one. Memory then grows with the number of ones.
         classes_per_batch: P, at least 1.
@@ -31,7 +32,7 @@ class BatchIndices:
         seed: integer.
 
     Raises:
-        ValueError: if the labels are not integers, or fewer than P classes are left.
+        ValueError: if the labels are not integers, a number is a float, or fewer than P classes are left.
     """
 
     def __init__(
@@ -43,15 +44,14 @@ class BatchIndices:
         small_classes="skip",
         seed=0,
     ):
-        self.classes_per_batch = _positive_int("classes_per_batch", classes_per_batch)
-        self.samples_per_class = _positive_int("samples_per_class", samples_per_class)
-        self.seed = seed
-        self._key = seed_key(seed)
+        self.classes_per_batch = checked_integer("classes_per_batch", classes_per_batch, at_least=1)
+        self.samples_per_class = checked_integer("samples_per_class", samples_per_class, at_least=1)
+        self.seed = checked_integer("seed", seed)
+        self._key = seed_key(self.seed)
         labels = integer_labels(labels)
         # Sample indices grouped by class: class c owns members[starts[c] : starts[c] + sizes[c]].
         self._members, sizes = members_of(labels)
-        kept = _kept_classes(sizes, self.samples_per_class, small_classes)
-        kept = kept[sizes[kept] > 0]
+        kept = _kept_classes(sizes, self.classes_per_batch, self.samples_per_class, small_classes)
         self._starts = (np.cumsum(sizes) - sizes)[kept]
         self._sizes = sizes[kept]
         self.may_overlap = labels.ndim == 2
@@ -60,18 +60,16 @@ class BatchIndices:
         self.num_samples = int(self._sizes.sum())
         if self.may_overlap:
             self.num_samples = int(np.any(labels[:, kept], axis=1).sum())
-        if self.num_classes < self.classes_per_batch:
-            raise ValueError(
-                f"`classes_per_batch` must be at most the number of classes to draw from, "
-                f"{self.num_classes} (of {len(sizes)} in `labels`, after "
-                f"small_classes={small_classes!r} with samples_per_class={samples_per_class}). "
-                f"Received: classes_per_batch={classes_per_batch}. "
-                "Lower `classes_per_batch` or `samples_per_class`."
-            )
         if self.samples_per_class == 1:
             warnings.warn(
                 "samples_per_class=1 makes batches without positives; use 2 or more for a loss "
                 "that pulls positives together.",
+                stacklevel=3,
+            )
+        if self.classes_per_batch == 1:
+            warnings.warn(
+                "classes_per_batch=1 makes batches without negatives; use 2 or more for a loss that pushes "
+                "negatives apart.",
                 stacklevel=3,
             )
 
@@ -97,10 +95,14 @@ class BatchIndices:
             in its place. A class whose samples all stand in the batch leaves the rest of its places
             to another (with small_classes='repeat' they hold copies).
         """
+        _check_steps(steps)
         indices = self._members[self._starts[self._classes(steps), None] + self._ranks(steps)]
         if self.may_overlap:
             indices = np.stack([self._distinct(*one) for one in zip(np.atleast_1d(steps), indices, strict=True)])
         return indices.reshape((*np.shape(steps), self.batch_size))
+
+    def __getitem__(self, step):
+        raise TypeError(f"The batches of {type(self).__name__} come by a call: indices(step) instead of indices[step].")
 
     def spares(self, step, row):
         """Return all samples of the class at `row` of a batch, int64 `(n,)`, shuffled."""
@@ -145,13 +147,24 @@ class BatchIndices:
         return shuffled(positions % sizes, sizes, keys)
 
 
+def _check_steps(steps):
+    found = np.asarray(steps)
+    if found.dtype.kind not in "iu" or found.ndim > 1 or (found.size and found.min() < 0):
+        raise ValueError(
+            f"`steps` must be an integer of at least 0, or an array (T,) of them. Received: steps={steps!r}."
+        )
+
+
 def integer_labels(labels):
-    """Return `labels` as integers `(N,)` of their own dtype, or as rows `(N, L)` of zeros and ones.
+    """Return a copy of `labels`: integers `(N,)` of their own dtype, or rows `(N, L)` of zeros and ones.
 
     Raises:
         ValueError: if they are neither.
     """
-    labels = np.asarray(labels)
+    # A copy: the labels of the batches must stay those that they were drawn by.
+    labels = np.array(labels)
+    if labels.ndim in (1, 2) and not len(labels):
+        raise ValueError(f"`labels` must have at least one sample. Received: labels of shape {labels.shape}.")
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim == 2 and labels.dtype.kind in "iub" and np.isin(labels, (0, 1)).all():
@@ -165,29 +178,45 @@ def integer_labels(labels):
     return labels
 
 
-def _positive_int(name, value):
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value!r}.")
-    return int(value)
-
-
-def _kept_classes(sizes, samples_per_class, small_classes):
+def _kept_classes(sizes, classes_per_batch, samples_per_class, small_classes):
     """Return the class numbers to draw from, int64, by the policy `small_classes`."""
     if small_classes not in ("skip", "repeat", "error"):
         raise ValueError(
             f"`small_classes` must be 'skip', 'repeat' or 'error'. Received: small_classes={small_classes!r}."
         )
     small = sizes < samples_per_class
-    if small_classes == "repeat" or not small.any():
-        return np.arange(len(sizes))
-    found = (
+    kept = np.flatnonzero(sizes > 0) if small_classes == "repeat" else np.flatnonzero(~small)
+    if small_classes == "error" and small.any():
+        raise ValueError(
+            "`labels` must have at least `samples_per_class` samples of every class when small_classes='error'. "
+            f"Received: labels in which {_shortage(sizes, small, samples_per_class)}. Lower `samples_per_class`."
+        )
+    if len(kept) < classes_per_batch:
+        raise ValueError(_too_few(sizes, len(kept), classes_per_batch, samples_per_class, small_classes))
+    if small.any() and small_classes == "skip":
+        warnings.warn(
+            f"{_shortage(sizes, small, samples_per_class)} and are left out. Lower `samples_per_class` to use them.",
+            stacklevel=4,
+        )
+    return kept
+
+
+def _shortage(sizes, small, samples_per_class):
+    return (
         f"{small.sum()} of {len(sizes)} classes ({sizes[small].sum()} of {sizes.sum()} samples) "
         f"have fewer than samples_per_class={samples_per_class} samples"
     )
-    if small_classes == "error":
-        raise ValueError(
-            "`labels` must have at least `samples_per_class` samples of every class when "
-            f"small_classes='error'. Received: labels in which {found}. Lower `samples_per_class`."
-        )
-    warnings.warn(f"{found} and are left out. Lower `samples_per_class` to use them.", stacklevel=4)
-    return np.flatnonzero(~small)
+
+
+def _too_few(sizes, num_kept, classes_per_batch, samples_per_class, small_classes):
+    """Return the message for a batch of more classes than there are."""
+    message = f"`classes_per_batch` must be at most the number of classes to draw from, {num_kept}. Received: "
+    message += f"classes_per_batch={classes_per_batch}, and labels of {len(sizes)} classes"
+    if num_kept == len(sizes):
+        remedy = "Lower `classes_per_batch`."
+    else:
+        message += f", of which {num_kept} have samples_per_class={samples_per_class} samples or more "
+        message += f"(the largest has {sizes.max()})"
+        remedy = "Lower `samples_per_class` or `classes_per_batch`"
+        remedy += ", or let small classes repeat their samples: small_classes='repeat'." * (small_classes == "skip")
+    return f"{message}. {remedy} (Classes that `image_folder` holds out for validation or test do not count.)"

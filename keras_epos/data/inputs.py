@@ -2,43 +2,94 @@
 
 import inspect
 import os
+import re
 
 import numpy as np
 
+from keras_epos.data.stored_rows import StoredRows, is_stored
+
 _PATH = (str, bytes, os.PathLike)
+# What a message shows of a name or an error that came from outside.
+_LONGEST = 200
 
 
 def as_arrays(inputs, num_samples):
     """Return `inputs` as arrays of N entries on the first axis, or raise `ValueError`.
 
     Args:
-        inputs: paths, an array or what becomes one, or a tuple or dict of such arrays.
+        inputs: paths, an array or what becomes one, an `h5py.Dataset` or another object with `len(inputs)` and
+            `inputs[i]`, or a tuple, list or dict of such parts. A list is one of parts if each of its entries has N
+            rows itself, as in `fit([left, right], y)`.
         num_samples: N.
 
     Returns:
-        An array, or a tuple or dict of arrays. Paths become bytes objects, as TensorFlow has them.
+        An array, or a tuple or dict of arrays. Paths become bytes objects, as TensorFlow has them. What is not in
+        memory stays where it is, as a `np.memmap` or `StoredRows`.
     """
     if isinstance(inputs, dict):
         return {name: _as_array(part, num_samples) for name, part in inputs.items()}
     if isinstance(inputs, tuple) and inputs and not isinstance(inputs[0], _PATH):
         return tuple(_as_array(part, num_samples) for part in inputs)
+    if _is_list_of_parts(inputs, num_samples):
+        return tuple(_as_array(part, num_samples) for part in inputs)
     return _as_array(inputs, num_samples)
 
 
+def _is_list_of_parts(inputs, num_samples):
+    if not isinstance(inputs, list) or not inputs or len(inputs) == num_samples:
+        return False
+    return all(hasattr(part, "shape") and np.shape(part)[:1] == (num_samples,) for part in inputs)
+
+
+def refuse_stream(inputs):
+    """Raise `ValueError` for a `tf.data.Dataset`, a generator, or what else comes one after the other."""
+    has_rows = hasattr(inputs, "__len__") and hasattr(inputs, "__getitem__")
+    if hasattr(inputs, "__iter__") and not has_rows and not hasattr(inputs, "__array__"):
+        raise ValueError(
+            f"`inputs` must be N inputs that can be read in any order. Received: a {type(inputs).__name__}, which "
+            "comes one after the other. Use keras_epos.data.balanced_stream, which balances a stream through a buffer."
+        )
+
+
 def _as_array(part, num_samples):
+    refuse_stream(part)
     array = part if isinstance(part, np.ndarray) else None
     if array is None and isinstance(part, (list, tuple)) and part and isinstance(part[0], _PATH):
-        array = np.array([os.fsencode(path) for path in part], dtype=object)
+        array = _paths(part)
+    elif array is None and is_stored(part):
+        array = StoredRows(part)
     elif array is None:
-        array = np.asarray(part)
+        try:
+            array = np.asarray(part)
+        except ValueError as error:
+            raise ValueError(
+                "`inputs` must be N inputs of one shape, or a tuple or dict of such inputs for a model of several. "
+                f"Received: a {type(part).__name__} that makes no array: {error}"
+            ) from error
     if array.dtype.kind == "U":
-        array = np.array([os.fsencode(path) for path in array.tolist()], dtype=object)
+        array = _paths(array[np.arange(len(array))].tolist())
     if array.ndim == 0 or len(array) != num_samples:
+        what = f"a {type(part).__name__}" if array.ndim == 0 else "inputs"
         raise ValueError(
             "`inputs` must have one entry for each label. "
-            f"Received: inputs of shape {array.shape}, {num_samples} labels."
+            f"Received: {what} of shape {array.shape}, {num_samples} labels."
         )
     return array
+
+
+def _paths(part):
+    try:
+        paths = [os.fsencode(path) for path in part]
+    except TypeError as error:
+        raise ValueError(f"`inputs` must be paths where the first one is a path. Received: {error}.") from error
+    array = np.empty(len(paths), dtype=object)
+    array[:] = paths
+    return array
+
+
+def as_text(element):
+    """Return a path as `str`, for functions of Python; encoded images stay bytes, arrays what they are."""
+    return os.fsdecode(element) if isinstance(element, bytes) and not is_encoded(element) else element
 
 
 def takes_seed(load):
@@ -57,5 +108,16 @@ def is_encoded(element):
 def describe_input(element, index):
     """Return what to call an input in a message: its path in quotes, else its number."""
     if isinstance(element, str) or (isinstance(element, bytes) and not is_encoded(element)):
-        return repr(os.fsdecode(element))
+        return repr(os.fsdecode(element)[-_LONGEST:])
     return f"input number {index}"
+
+
+def describe_error(error):
+    """Return the kind of an error and what it says, short, without TensorFlow's node names and contents of files."""
+    text = re.sub(r"\{\{function_node .*?\}\}\s*| \[Op:\w+\]( name: *)?", "", str(error)).strip()
+    if "in user code:" in text:
+        # AutoGraph puts the stack before the message.
+        return next(line.strip() for line in reversed(text.splitlines()) if re.match(r"\s+\w+: ", line))[:_LONGEST]
+    text = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
+    cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return f"{type(error).__name__}: {cut}"

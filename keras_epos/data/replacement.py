@@ -1,12 +1,13 @@
 """What takes the place of an input that cannot be loaded, without disturbing its batch."""
 
 import itertools
+import threading
 import warnings
 
 import numpy as np
 from keras import tree
 
-from keras_epos.data.inputs import describe_input, takes_seed
+from keras_epos.data.inputs import describe_error, describe_input, takes_seed
 
 
 class Replacement:
@@ -16,6 +17,7 @@ class Replacement:
         self._inputs, self._labels, self._load = inputs, labels, load
         self._indices, self._replace = indices, replace
         self._errors = {}  # sample index: why it cannot be loaded, or None where it can
+        self._finding_out = threading.Lock()
 
     def __call__(self, step, row):
         indices = self._indices(int(step))
@@ -43,21 +45,31 @@ class Replacement:
             name = np.ravel(self._labels[indices[row]])[0]
             which = f"that of input number {indices[row]}" if self._indices.may_overlap else f"class {name}"
             raise ValueError(
-                "`inputs` must have a readable sample of every class. Received: "
-                f"{which} without one; the last error was: "
-                f"{self._errors[indices[row]]}"
+                f"`inputs` must have a readable sample of every class. Received: {which} without one, as "
+                f"{describe_input(self._element(indices[row]), indices[row])} gives "
+                f"{describe_error(self._errors[indices[row]])}"
             )
         return pool[bad.index(row - first) % len(pool)]
 
     def _is_good(self, sample):
-        if sample not in self._errors:
-            try:
-                self._load_sample(sample, np.zeros(2, np.int32))
-                self._errors[sample] = None
-            except ValueError as error:
-                self._errors[sample] = error
-                warnings.warn(f"Skipped: {error}", stacklevel=2)
-        return self._errors[sample] is None
+        with self._finding_out:
+            if sample not in self._errors:
+                try:
+                    self._load_sample(sample, np.zeros(2, np.int32))
+                    self._errors[sample] = None
+                except ValueError as error:
+                    self._errors[sample] = error.__cause__
+                    name = describe_input(self._element(sample), sample)
+                    warnings.warn(
+                        f"Skipped: {name} cannot be loaded, and another sample of its class takes its place. "
+                        f"{describe_error(error.__cause__)}",
+                        stacklevel=2,
+                    )
+            return self._errors[sample] is None
+
+    def _element(self, sample):
+        part = tree.flatten(self._inputs)[0]
+        return part[sample]
 
     def _load_sample(self, sample, seed):
         element = tree.map_structure(lambda part: part[sample], self._inputs)
@@ -65,6 +77,7 @@ class Replacement:
             return self._load(element, seed=seed) if takes_seed(self._load) else self._load(element)
         except Exception as error:  # the user's code may raise anything
             raise ValueError(
-                f"`load` must accept every input. Received: {describe_input(element, sample)}, "
-                f"which gives {type(error).__name__}: {error}"
+                f"`inputs` must be such that `load` can take each one. Received: {describe_input(element, sample)}, "
+                f'which gives {describe_error(error)}. Repair or remove it, or pass on_error="skip" to train on '
+                "another sample of its class in its place."
             ) from error

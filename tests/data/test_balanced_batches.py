@@ -54,6 +54,21 @@ def test_passes_go_on():
     np.testing.assert_array_equal(rows(endless, 3), rows(endless, 3))
 
 
+def test_the_same_every_pass():
+    dataset = balanced_batches(INPUTS, LABELS, 4, 3, steps=4, start_step=3, same_every_pass=True, num_shards=2)
+    first = rows(dataset)
+    np.testing.assert_array_equal(first, BatchIndices(LABELS, 4, 3)(np.arange(6, 14, 2)))
+    np.testing.assert_array_equal(rows(dataset), first)
+
+
+def test_what_is_shared_out_already_is_not_shared_out_again():
+    off = tf.data.experimental.AutoShardPolicy.OFF
+    whole = balanced_batches(INPUTS, LABELS, 4, 3)
+    part = balanced_batches(INPUTS, LABELS, 4, 3, num_shards=2)
+    assert whole.options().experimental_distribute.auto_shard_policy != off
+    assert part.options().experimental_distribute.auto_shard_policy == off
+
+
 class Recorder(keras.Model):
     """Remember which batches `fit` trains on."""
 
