@@ -1,28 +1,61 @@
 """Compare finished runs of train_cars.py: one table, one picture.
 
 python examples/compare_runs.py runs/easy runs/all --out curve.png
+python examples/compare_runs.py runs/fashion_sample          the arms of a run of the embedded sample
 """
 
 import argparse
-import json
+import sys
 from pathlib import Path
 
 from plots import draw_curves, print_table, recall_curve
+from run_folder import RECORD, read_record
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, help="folders that hold a metrics.json")
+    parser.add_argument("runs", nargs="+", type=Path, help=f"folders that hold a {RECORD}, or folders of such folders")
     parser.add_argument("--out", type=Path, default=Path("curve.png"), help="picture to write (default: %(default)s)")
     args = parser.parse_args()
-    records = {folder.name: json.loads((folder / "metrics.json").read_text()) for folder in args.runs}
-    unfinished = [name for name, record in records.items() if "after" not in record]
+    try:
+        compare(records_in(args.runs), args.out)
+    except (OSError, ValueError) as error:
+        sys.exit(f"compare_runs.py: {error}")
+
+
+def records_in(folders):
+    """The record of each run, by a name that no other one has."""
+    found = {}
+    for folder in folders:
+        inside = sorted(path.parent for path in folder.glob(f"*/{RECORD}"))
+        for run in [folder] if (folder / RECORD).exists() else inside:
+            found[run] = read_record(run)
+        if not inside and folder not in found:
+            raise ValueError(f"`runs` must be folders in which train_cars.py has written {RECORD}. Received: {folder}.")
+    unfinished = [str(run) for run, record in found.items() if "after" not in record]
     if unfinished:
-        parser.error(f"runs must be finished; resume {', '.join(unfinished)} first")
-    before = next(iter(records.values()))["before"]
-    print_table({"before training": before} | {name: record["after"] for name, record in records.items()})
-    curves = {name: recall_curve(record["before"], record["history"]) for name, record in records.items()}
-    draw_curves(args.out, curves, "Recall@1 on unseen classes")
+        raise ValueError(f"`runs` must be finished. Received: {', '.join(unfinished)}. Go on with --resume first.")
+    names = [run.resolve().name for run in found]
+    return {run.resolve().name if names.count(run.resolve().name) == 1 else str(run): found[run] for run in found}
+
+
+def compare(records, out):
+    measures = {name: tuple(record["after"]) for name, record in records.items()}
+    if len(set(measures.values())) > 1:
+        listed = "; ".join(f"{name}: {', '.join(found)}" for name, found in measures.items())
+        raise ValueError(f"`runs` must be of one data set, with the same measures. Received: {listed}.")
+    # What the epochs were measured by: the recall of unseen classes, or of the kinds that the classes hide.
+    measure = "kind R@1" if "kind R@1" in next(iter(measures.values())) else "recall@1"
+    befores = {name: record["before"] for name, record in records.items()}
+    first = next(iter(befores.values()))
+    is_one = all(before == first for before in befores.values())
+    rows = {"before training": first} if is_one else {f"before, {name}": before for name, before in befores.items()}
+    print_table(rows | {name: record["after"] for name, record in records.items()})
+    curves = {name: recall_curve(record["before"], record["history"], measure) for name, record in records.items()}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    title = "Recall@1 of the hidden kinds" if measure == "kind R@1" else "Recall@1 on unseen classes"
+    draw_curves(out, curves, title, first[measure] if is_one else None)
+    print(f"picture  {out}")
 
 
 if __name__ == "__main__":

@@ -1,63 +1,93 @@
-"""A run on disk: checkpoint and metrics after every epoch, each replaced as a whole, so nothing is half-written."""
+"""A run on disk: its record from before the first epoch on, and a checkpoint after every epoch."""
 
+import importlib
 import json
-import os
+import platform
 
 import keras
+from run_folder import RECORD, read_record, remove_unfinished, replace
+
+import keras_epos
 
 
 class Journal(keras.callbacks.Callback):
     """Writes a checkpoint and `metrics.json` after every epoch, and finds them again on `--resume`.
 
     Args:
-        folder: Where to write.
+        folder: Where to write. Nothing is written before `start`.
         settings: Plain dict of what the run depends on; a resumed run must have the same.
-        resume: Whether to go on from what the folder holds.
+        resume: Whether to go on from what the folder holds: from the last complete epoch, or from the first one
+            where none is.
 
     Attributes:
-        model_to_resume: The model as it was after the last complete epoch, or `None`.
         history: One dict an epoch.
-        before: Measures before training.
+        measures: What was measured beside the epochs, such as `before` and `after`.
 
     Raises:
-        ValueError: If there is nothing to resume, or it was started with other settings.
+        ValueError: If the folder holds a run already and is not to be resumed, or was started with other settings.
     """
 
     def __init__(self, folder, settings, resume=False):
         super().__init__()
-        self.folder, self.settings = folder, settings
-        self.history, self.before, self.checkpoint, self.model_to_resume = [], None, None, None
-        folder.mkdir(parents=True, exist_ok=True)
-        if resume:
-            self._resume()
+        self.folder, self.settings = folder, json.loads(json.dumps(settings))
+        self.history, self.measures, self.checkpoint = [], {}, None
+        record = read_record(folder)
+        if record is not None:
+            if not resume:
+                raise ValueError(
+                    f"`--out` must not hold a run already. Received: {folder}. Go on with that run by --resume, or "
+                    "choose another folder."
+                )
+            self._refuse_others(record["settings"])
+            self.history, self.checkpoint = record["history"], record["checkpoint"]
+            self.measures = {name: record[name] for name in ("before", "after") if name in record}
 
-    def _resume(self):
-        record = self.folder / "metrics.json"
-        record = json.loads(record.read_text()) if record.exists() else {}
-        if not record.get("checkpoint"):
-            raise ValueError(f"`--resume` must find an interrupted run. Received: {self.folder}, which holds none.")
-        changed = [key for key, value in self.settings.items() if record["settings"].get(key) != value]
+    def _refuse_others(self, recorded):
+        names = sorted(recorded.keys() | self.settings.keys())
+        changed = [
+            f"{name} (was {recorded.get(name)}, is {self.settings.get(name)})"
+            for name in names
+            if recorded.get(name) != self.settings.get(name)
+        ]
         if changed:
-            raise ValueError(f"`--resume` must have the settings of the run it continues. Changed: {sorted(changed)}")
-        self.before, self.history, self.checkpoint = record["before"], record["history"], record["checkpoint"]
-        self.model_to_resume = keras.saving.load_model(self.folder / self.checkpoint)
+            raise ValueError(
+                f"`--resume` must have the settings of the run in {self.folder}. Received: other {', '.join(changed)}."
+            )
+
+    def start(self, build):
+        """The model as it was after the last complete epoch, or a new one by `build`.
+
+        The folder and its record are there from now on. What a killed run left unfinished is removed.
+        """
+        model = build() if self.checkpoint is None else keras.saving.load_model(self.folder / self.checkpoint)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(self.folder)
+        self._remove_other_checkpoints()
+        self.write()
+        return model
 
     def on_epoch_end(self, epoch, logs=None):
         self.history.append({"epoch": epoch + 1, **{key: float(value) for key, value in (logs or {}).items()}})
-        old, self.checkpoint = self.checkpoint, f"epoch-{epoch + 1}.keras"
         # The record names its checkpoint and is replaced in one step, so the two always belong together.
-        self._replace(self.checkpoint, self.model.save)
+        self.checkpoint = f"epoch-{epoch + 1}.keras"
+        replace(self.folder / self.checkpoint, self.model.save)
         self.write()
-        if old and old != self.checkpoint:
-            (self.folder / old).unlink(missing_ok=True)
+        self._remove_other_checkpoints()
 
     def write(self, **measures):
-        """Write the record, with further measures such as `after`."""
-        record = {"settings": self.settings, "checkpoint": self.checkpoint, "before": self.before}
-        record |= {**measures, "history": self.history}
-        self._replace("metrics.json", lambda path: path.write_text(json.dumps(record, indent=1)))
+        """Write the record, with further measures such as `before` and `after`."""
+        self.measures |= measures
+        record = {"settings": self.settings, "versions": versions(), "checkpoint": self.checkpoint}
+        record |= {**self.measures, "history": self.history}
+        replace(self.folder / RECORD, lambda path: path.write_text(json.dumps(record, indent=1)))
 
-    def _replace(self, name, save):
-        unfinished = self.folder / f"unfinished-{name}"
-        save(unfinished)
-        os.replace(unfinished, self.folder / name)
+    def _remove_other_checkpoints(self):
+        for path in self.folder.glob("epoch-*.keras"):
+            if path.name != self.checkpoint:
+                path.unlink()
+
+
+def versions():
+    backend = keras.backend.backend()
+    found = {"keras_epos": keras_epos.__version__, "keras": keras.__version__, "python": platform.python_version()}
+    return found | {"backend": backend, backend: importlib.import_module(backend).__version__}

@@ -4,6 +4,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from run_folder import replace
 
 RIGHT, WRONG, QUIET = "#2a9d5c", "#d1495b", "#6c757d"
 OTHERS = (QUIET, "#1f6fb2", "#c77d1e", "#8e5ea2")
@@ -12,9 +13,10 @@ OTHERS = (QUIET, "#1f6fb2", "#c77d1e", "#8e5ea2")
 def print_table(rows):
     """Print measures, shares in 0..1, as percentages: a row for each name, a column for each measure."""
     columns = [name for name in next(iter(rows.values())) if name != "queries_without_match"]
-    print("\n" + " " * 18 + "".join(f"{name:>13}" for name in columns))
+    width = max(18, *(len(name) + 1 for name in rows))
+    print("\n" + " " * width + "".join(f"{name:>13}" for name in columns))
     for name, values in rows.items():
-        print(f"{name:<18}" + "".join(f"{100 * values[column]:>11.1f} %" for column in columns))
+        print(f"{name:<{width}}" + "".join(f"{100 * values[column]:>11.1f} %" for column in columns))
     print()
 
 
@@ -27,26 +29,33 @@ def recall_curve(before, history, measure="recall@1"):
     return points
 
 
-def draw_curves(path, curves, ylabel):
-    """Draw one line a run.
+def draw_curves(path, curves, measure, before=None):
+    """Draw one line a run, and a level one for what there was before training.
 
     Args:
         path: PNG to write.
         curves: Dict of name to a list of `(epoch, share)`, shares in 0..1.
-        ylabel: What the shares are.
+        measure: What the shares are, such as "Recall@1 of unseen classes".
+        before: The share before training, or `None` for no line.
     """
     figure, axes = plt.subplots(figsize=(6.4, 4.0), dpi=150)
-    others = iter(OTHERS)
+    others = iter(OTHERS[1:])
     colours = {name: RIGHT if "easy" in name or len(curves) == 1 else next(others) for name in curves}
+    last = max(points[-1][0] for points in curves.values())
+    if before is not None:
+        curves = {"before training": [(0, before), (last, before)], **curves}
+        colours["before training"] = QUIET
     for name, points in curves.items():
         epochs, shares = zip(*points, strict=True)
-        axes.plot(epochs, [100 * share for share in shares], color=colours[name], linewidth=2)
+        style = "--" if name == "before training" else "-"
+        axes.plot(epochs, [100 * share for share in shares], style, color=colours[name], linewidth=2)
     label_ends(axes, curves, colours)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set(xlabel="epoch", ylabel=f"{ylabel} (%)")
+    axes.set(xlabel="epoch", ylabel="%")
+    axes.set_title(measure, loc="left", size=11)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.25)
-    figure.savefig(path, bbox_inches="tight")
+    replace(path, lambda beside: figure.savefig(beside, bbox_inches="tight"))
     plt.close(figure)
 
 
@@ -64,7 +73,7 @@ def label_ends(axes, curves, colours):
         )
 
 
-def draw_neighbours(path, images, labels, queries, neighbours, names):
+def draw_neighbours(path, images, labels, queries, neighbours, names, title):
     """Draw each query with its nearest neighbours, framed green where the label is the same, red where not.
 
     Args:
@@ -74,10 +83,13 @@ def draw_neighbours(path, images, labels, queries, neighbours, names):
         queries: Row numbers `(Q,)`.
         neighbours: Row numbers `(Q, K)`, nearest first.
         names: Name of each label.
+        title: Which model found them.
     """
     rows, columns = neighbours.shape
-    figure, axes = plt.subplots(rows, columns + 1, figsize=(1.3 * (columns + 1), 1.42 * rows), dpi=120)
-    figure.subplots_adjust(0.01, 0.01, 0.99, 0.94, wspace=0.08, hspace=0.2)
+    figure, axes = plt.subplots(
+        rows, columns + 1, figsize=(1.3 * (columns + 1), 1.42 * rows), dpi=120, layout="constrained", squeeze=False
+    )
+    figure.suptitle(title, size=10, x=0.01, ha="left")
     for row in range(rows):
         shown = [queries[row], *neighbours[row]]
         for column, (index, image) in enumerate(zip(shown, images(shown), strict=True)):
@@ -91,7 +103,7 @@ def draw_neighbours(path, images, labels, queries, neighbours, names):
             mark = "" if column == 0 else "✓ " if is_right else "✗ "
             title = mark + names[labels[index]]
             axis.set_title(title if len(title) < 22 else title[:20] + "…", size=6, color=colour)
-    axes[0, 0].annotate("query", (0, 1.22), xycoords="axes fraction", size=8, weight="bold")
-    axes[0, 1].annotate("nearest neighbours", (0, 1.22), xycoords="axes fraction", size=8, weight="bold")
-    figure.savefig(path)
+    for axis, what in ((axes[0, 0], "query"), (axes[0, 1], "nearest neighbours")):
+        axis.annotate(what, (0, 1.2), xycoords="axes fraction", size=8, weight="bold")
+    replace(path, figure.savefig)
     plt.close(figure)

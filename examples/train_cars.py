@@ -5,9 +5,6 @@ Without the data set the same pipeline runs on the 4,000 images that come with t
 once with all positives, in two or three minutes.
 """
 
-import argparse
-import inspect
-import json
 import os
 import sys
 import warnings
@@ -17,83 +14,23 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
-import tensorflow as tf
 from journal import Journal
 from plots import draw_curves, draw_neighbours, print_table, recall_curve
+from run_folder import free_folder, is_begun, latest_folder
+from train_options import make_loss, parse_arguments, settings_of
 
 import keras_epos
 from keras_epos.data import balanced_batches, image_batches, random_crop, random_flip, symmetric_noise
 
-EXAMPLES = """examples:
-  python examples/train_cars.py                                        embedded sample, easy against all positives
-  python examples/train_cars.py --data-dir data/cars196                Cars196, EfficientNetV2B0 from ImageNet
-  python examples/train_cars.py --data-dir data/cars196 --backbone b.keras --positives all --out runs/all
-  python examples/train_cars.py --data-dir data/cars196 --resume       go on after the last complete epoch
-"""
 K = (1, 2, 4, 8)
-
-
-def parse_arguments(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__, epilog=EXAMPLES, formatter_class=Help)
-    data = parser.add_argument_group("data and output")
-    data.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="folder with cars_train/ and devkit/ of Stanford Cars"
-    )
-    data.add_argument(
-        "--out", type=Path, metavar="DIR", help="metrics, pictures, checkpoint; runs/<data set> if not given"
-    )
-    data.add_argument("--export", type=Path, metavar="DIR", help="SavedModel; saved_models/<data set> if not given")
-    data.add_argument("--resume", action="store_true", help="go on with the run in --out after its last epoch")
-    train = parser.add_argument_group("training")
-    train.add_argument("--epochs", type=int, metavar="N", help="passes over the training images; 40, sample 20")
-    train.add_argument("--batch", metavar="PxK", help="classes x samples of each in a batch; 10x8, sample 4x32")
-    train.add_argument("--label-noise", type=float, metavar="SHARE", help="wrong training labels; 0, sample 0.1")
-    train.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random")
-    model = parser.add_argument_group("model, on Cars196")
-    model.add_argument(
-        "--backbone", default="EfficientNetV2B0", metavar="NAME", help=".keras file or keras.applications"
-    )
-    model.add_argument("--embedding-dim", type=int, default=512, metavar="N", help="dimensions of the embeddings")
-    model.add_argument("--freeze", type=float, default=0.3, metavar="SHARE", help="first layers of the backbone kept")
-    model.add_argument("--mixed-precision", choices=("float16", "bfloat16"), help="compute the network in half floats")
-    loss = parser.add_argument_group("loss, on Cars196")
-    names = sorted(keras_epos.losses.LOSSES)
-    loss.add_argument("--loss", choices=names, default="nt_xent", metavar="NAME", help=", ".join(names))
-    loss.add_argument("--positives", choices=("easy", "all", "hard", "random"), default="easy", help="what pulls")
-    loss.add_argument("--easy-k", type=int, default=1, metavar="N", help="nearest positives an anchor is pulled to")
-    strategies = ("all", "hard", "semi_hard", "distance_weighted", "random")
-    loss.add_argument(
-        "--negatives", choices=strategies, metavar="NAME", help=f"{', '.join(strategies)}; as the loss has it"
-    )
-    loss.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="other arguments of the loss")
-    tuning = parser.add_argument_group("images and optimizer, on Cars196")
-    tuning.add_argument("--image-size", type=int, default=128, metavar="PIXELS", help="in training")
-    tuning.add_argument("--test-size", type=int, default=192, metavar="PIXELS", help="in evaluation and export")
-    tuning.add_argument(
-        "--smallest-crop", type=float, default=0.5, metavar="SHARE", help="of the image, in random crops"
-    )
-    tuning.add_argument("--learning-rate", type=float, default=4e-4, metavar="RATE", help="of the backbone, by AdamW")
-    tuning.add_argument("--head-learning-rate", type=float, default=1e-3, metavar="RATE", help="of the dense layer")
-    tuning.add_argument("--weight-decay", type=float, default=1e-2, metavar="RATE", help="of AdamW")
-    tuning.add_argument("--evaluate-every", type=int, default=5, metavar="EPOCHS", help="for the curve only")
-    return parser.parse_args(arguments)
-
-
-class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Text as written, and the default behind every option that has one."""
-
-    def _get_help_string(self, action):
-        is_worth_telling = isinstance(action.default, (int, float, str)) and action.default is not False
-        return super()._get_help_string(action) if is_worth_telling else action.help
+SAMPLE = {"data": "fashion_sample", "backbone": "small_network", "embedding_dim": 64, "learning_rate": 1e-3}
 
 
 def main():
-    args = parse_arguments()
+    args = parse_arguments(__doc__)
     warnings.formatwarning = lambda message, *_: f"note: {message}\n"
-    keras.utils.set_random_seed(args.seed)
     try:
         if args.data_dir is None:
-            refuse_what_the_sample_ignores(args)
             print("Cars196 is not at hand: running on the 4,000 images of clothes that come with the package.")
             print("To get Cars196, see README.md#cars196, then pass --data-dir FOLDER.\n")
             run_sample(args)
@@ -102,20 +39,33 @@ def main():
     except KeyboardInterrupt:
         print("\nStopped. The last complete epoch is kept; the same command with --resume goes on from there.")
         sys.exit(130)
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
+    except (OSError, ValueError) as error:
+        sys.exit(f"{Path(sys.argv[0]).name}: {in_words(error)}")
+
+
+def in_words(error):
+    if not isinstance(error, OSError) or error.filename is None:
+        return error
+    return (
+        f"{error.filename} cannot be read or written: {error.strerror}. What was there before is kept. Once "
+        "the cause is gone, the same command with --resume goes on."
+    )
 
 
 def run_cars(args):
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError("Cars196 must be trained with KERAS_BACKEND=tensorflow, which decodes and resizes the images.")
     split = keras_epos.datasets.cars196(args.data_dir)
     print(f"Cars196: {len(split.train)} photographs to train, {len(split.test)} of unseen car models to test")
-    folder, epochs = args.out or Path("runs/cars196"), args.epochs or 40
-    journal = Journal(folder, settings(args), args.resume)
-    classes, samples = batch_shape(args.batch or "10x8")
+    classes, samples = args.batch
     steps = len(split.train) // (classes * samples)
+    loss = make_loss(args, split.train.labels)
+    folder = run_folder(args, "cars196")
+    journal = Journal(folder, settings_of(args, loss, data="cars196"), args.resume)
+    model = journal.start(lambda: new_model(args, loss, steps * args.epochs))
     batches = balanced_batches(
         decoded(split.train, args.test_size, "training"),
-        symmetric_noise(split.train.labels, args.label_noise or 0.0, args.seed),
+        symmetric_noise(split.train.labels, args.label_noise, args.seed),
         classes,
         samples,
         load=crop_flip_resize(args.image_size, args.smallest_crop),
@@ -124,108 +74,84 @@ def run_cars(args):
         start_step=len(journal.history) * steps,
     )
     test_images = decoded(split.test, args.test_size, "test")
-    test = image_batches(test_images, args.test_size, load=lambda image: tf.cast(image, "float32"))
-
-    model = journal.model_to_resume
-    if model is None:
-        policy = args.mixed_precision and f"mixed_{args.mixed_precision}"
-        model = keras_epos.EmbeddingModel(args.backbone, args.embedding_dim, freeze_batch_norm=True, dtype=policy)
-        freeze(model.backbone, args.freeze)
-        model.compile(
-            adamw(args.head_learning_rate, args.weight_decay, steps * epochs),
-            loss=keras_epos.losses.get(args.loss, **loss_settings(args, split.train.labels)),
-            backbone_optimizer=adamw(args.learning_rate, args.weight_decay, steps * epochs),
-        )
-        journal.before = measure(model, test, split.test.labels)
+    test = image_batches(test_images, args.test_size, load=as_floats)
     recall = keras_epos.RecallAtK(test, split.test.labels, k=K, metrics="recall", every=args.evaluate_every)
-    train(model, batches, epochs, recall, journal)
+    train(model, batches, args.epochs, recall, journal, lambda: measure(model, test, split.test.labels))
 
-    after = measure(model, test, split.test.labels)
-    journal.write(after=after)
-    print_table({"before training": journal.before, "after": after})
-    curves = {f"{args.positives} positives": recall_curve(journal.before, journal.history)}
-    draw_curves(folder / "curve.png", curves, "Recall@1 on unseen car models")
+    before, after = journal.measures["before"], journal.measures["after"]
+    print_table({"before training": before, "after": after})
+    curves = {f"{args.positives} positives": recall_curve(before, journal.history)}
+    draw_curves(folder / "curve.png", curves, "Recall@1 on unseen car models", before["recall@1"])
     embeddings = model.predict(test, verbose=0)
-    draw_examples(folder / "neighbours.png", embeddings, test_images, split.test.labels, split.test.class_names)
+    title = f"{args.loss}, {args.positives} positives, epoch {args.epochs}"
+    draw_examples(folder / "neighbours.png", embeddings, test_images, split.test, title)
     finish(model, folder, args.export or Path("saved_models/cars196"), args.test_size)
+
+
+def new_model(args, loss, steps):
+    keras.utils.set_random_seed(args.seed)
+    policy = args.mixed_precision and f"mixed_{args.mixed_precision}"
+    model = keras_epos.EmbeddingModel(args.backbone, args.embedding_dim, freeze_batch_norm=True, dtype=policy)
+    freeze(model.backbone, args.freeze)
+    model.compile(
+        adamw(args.head_learning_rate, args.weight_decay, steps),
+        loss=loss,
+        backbone_optimizer=adamw(args.learning_rate, args.weight_decay, steps),
+    )
+    return model
 
 
 def run_sample(args):
     split = keras_epos.datasets.fashion_sample()
-    folder, epochs = args.out or Path("runs/fashion_sample"), args.epochs or 20
-    noise = 0.1 if args.label_noise is None else args.label_noise
-    noisy = symmetric_noise(split.train.labels, noise, args.seed)
-    classes, samples = batch_shape(args.batch or "4x32")
+    folder = run_folder(args, "fashion_sample", ("all", "easy"))
+    noisy = symmetric_noise(split.train.labels, args.label_noise, args.seed)
+    classes, samples = args.batch
     images, test_images = (part.inputs[..., None].astype("float32") for part in split)
-    print(f"To learn: 4 coarse classes, {noise:.0%} of their labels wrong. To find again: the 10 kinds they hide.\n")
+    steps = len(images) // (classes * samples)
+    print(f"To learn: 4 coarse classes, {args.label_noise:.0%} of their labels wrong.")
+    print("To find again: the 10 kinds they hide.\n")
     rows, curves = {}, {}
     for positives in ("all", "easy"):
         print(f"Each anchor is pulled to {'its nearest positive' if positives == 'easy' else 'all its positives'}:")
-        keras.utils.set_random_seed(args.seed)
-        journal = Journal(folder / positives, settings(args), args.resume and (folder / positives).exists())
-        model = journal.model_to_resume
-        if model is None:
-            model = keras_epos.EmbeddingModel(small_network(), embedding_dim=64)
-            model.compile(keras.optimizers.Adam(1e-3), loss=keras_epos.TripletLoss(positives=positives))
-            journal.before = measure(model, test_images, split.test)
-        steps = len(images) // (classes * samples)
+        loss = keras_epos.TripletLoss(positives=positives)
+        journal = Journal(folder / positives, settings_of(args, loss, **SAMPLE), args.resume)
+        model = journal.start(lambda loss=loss: new_small_model(args.seed, loss))
         start = len(journal.history) * steps
         batches = balanced_batches(images, noisy, classes, samples, seed=args.seed, steps=steps, start_step=start)
-        train(
-            model,
-            batches,
-            epochs,
-            keras_epos.RecallAtK(test_images, split.test.modes, k=(1,), metrics="recall"),
-            journal,
-        )
-        after = measure(model, test_images, split.test)
-        journal.write(after=after)
-        rows |= {"before training": journal.before, f"{positives} positives": after}
-        curves[f"{positives} positives"] = recall_curve(journal.before, journal.history, "kind R@1")
+        recall = keras_epos.RecallAtK(test_images, split.test.modes, k=(1,), metrics="recall")
+        train(model, batches, args.epochs, recall, journal, lambda model=model: measure(model, test_images, split.test))
+        before, after = journal.measures["before"], journal.measures["after"]
+        rows |= {"before training": before, f"{positives} positives": after}
+        curves[f"{positives} positives"] = recall_curve(before, journal.history, "kind R@1")
     print_table(rows)
-    draw_curves(folder / "curve.png", curves, "Recall@1 of the hidden kinds")
+    draw_curves(folder / "curve.png", curves, "Recall@1 of the hidden kinds", before["kind R@1"])
     embeddings = model.predict(test_images, verbose=0)
-    draw_examples(folder / "neighbours.png", embeddings, test_images, split.test.modes, split.test.mode_names)
+    title = f"triplet loss, easy positives, epoch {args.epochs}"
+    draw_examples(folder / "neighbours.png", embeddings, test_images, split.test, title)
     finish(model, folder, args.export or Path("saved_models/fashion_sample"))
 
 
-def refuse_what_the_sample_ignores(args):
-    used = {"data_dir", "out", "export", "resume", "epochs", "batch", "label_noise", "seed"}
-    defaults = vars(parse_arguments([]))
-    ignored = [f"--{key.replace('_', '-')}" for key, value in vars(args).items() if value != defaults[key]]
-    ignored = [option for option in ignored if option[2:].replace("-", "_") not in used]
-    if ignored:
-        raise ValueError(
-            f"`--data-dir` must be given with {', '.join(ignored)}, which the embedded sample does not use."
-        )
+def new_small_model(seed, loss):
+    keras.utils.set_random_seed(seed)
+    model = keras_epos.EmbeddingModel(small_network(), SAMPLE["embedding_dim"])
+    model.compile(keras.optimizers.Adam(SAMPLE["learning_rate"]), loss=loss)
+    return model
 
 
-def settings(args):
-    unimportant = {"data_dir", "out", "export", "resume", "evaluate_every"}
-    return {key: value if value is None else str(value) for key, value in vars(args).items() if key not in unimportant}
-
-
-def batch_shape(text):
-    try:
-        classes, samples = (int(part) for part in text.split("x"))
-    except ValueError:
-        raise ValueError(f"`--batch` must be classes x samples, such as 10x8. Received: {text}") from None
-    return classes, samples
-
-
-def loss_settings(args, labels):
-    chosen = {"temperature": 0.05} if args.loss == "nt_xent" else {}
-    takes = inspect.signature(keras_epos.losses.LOSSES[args.loss]).parameters
-    if "positives" in takes:
-        chosen["positives"] = keras_epos.Easy(args.easy_k) if args.positives == "easy" else args.positives
-    if takes.get("num_classes") and takes["num_classes"].default is inspect.Parameter.empty:
-        chosen["num_classes"] = int(labels.max()) + 1
-    if args.negatives:
-        chosen["negatives"] = args.negatives
-    for setting in args.set:
-        name, _, value = setting.partition("=")
-        chosen[name] = json.loads(value) if value[:1] in "-.0123456789" else value
-    return chosen
+def run_folder(args, name, arms=(".",)):
+    """Where the run is written: a folder that holds no other run, or with `--resume` the one to go on with."""
+    default = Path("runs") / name
+    if args.resume:
+        folder = args.out or latest_folder(default)
+        if not is_begun(folder, [folder / arm for arm in arms]):
+            raise ValueError(
+                f"`--resume` must find a run. Received: {folder}, which holds none. Start without --resume."
+            )
+        return folder
+    folder = args.out or free_folder(default)
+    if folder.name != default.name and not args.out:
+        print(f"{default} holds a run already: this one is written to {folder}.\n")
+    return folder
 
 
 def decoded(split, size, what):
@@ -240,7 +166,15 @@ def decoded(split, size, what):
     return images
 
 
+def as_floats(image):
+    import tensorflow as tf
+
+    return tf.cast(image, "float32")
+
+
 def crop_flip_resize(size, smallest_crop):
+    import tensorflow as tf
+
     crop, flip = random_crop(scale=(smallest_crop, 1.0)), random_flip()
 
     def load(image, seed):
@@ -276,7 +210,12 @@ def small_network():
     return keras.Sequential([*layers, keras.layers.Flatten()])
 
 
-def train(model, batches, epochs, recall, journal):
+def train(model, batches, epochs, recall, journal, measure):
+    """Train for the epochs that are left. The journal has the measures before and after."""
+    if "before" not in journal.measures:
+        journal.write(before=measure())
+    if journal.history:
+        print(f"Going on after epoch {len(journal.history)} of {epochs}.")
     model.fit(
         batches,
         epochs=epochs,
@@ -285,6 +224,7 @@ def train(model, batches, epochs, recall, journal):
         shuffle=False,  # the batches come in their own random order
         verbose=1 if sys.stdout.isatty() else 2,
     )
+    journal.write(after=measure())
 
 
 def measure(model, images, targets):
@@ -299,18 +239,22 @@ def measure(model, images, targets):
     }
 
 
-def draw_examples(path, embeddings, images, labels, names):
-    # One query each of eight classes, spread over them.
+def draw_examples(path, embeddings, images, test, title):
+    """Draw one query each of eight classes (or of the modes they hide), spread over them."""
+    labels, names = (test.labels, test.class_names) if test.modes is None else (test.modes, test.mode_names)
     classes = np.unique(labels)
     queries = [np.flatnonzero(labels == classes[i])[0] for i in np.linspace(0, len(classes) - 1, 8).astype(int)]
     queries = np.array(queries)
     _, found = keras_epos.retrieval.nearest(embeddings, k=6)
-    draw_neighbours(path, lambda rows: images[rows], labels, queries, found[queries], names)
+    draw_neighbours(path, lambda rows: images[rows], labels, queries, found[queries], names, title)
 
 
 def finish(model, folder, export, image_size=None):
-    version = keras_epos.export_savedmodel(model, export, image_size=image_size)
-    print(f"metrics and pictures  {folder}\nSavedModel            {version}")
+    print(f"metrics and pictures  {folder}")
+    if keras.backend.backend() == "tensorflow":
+        print(f"SavedModel            {keras_epos.export_savedmodel(model, export, image_size=image_size)}")
+    else:
+        print("No SavedModel: its export needs KERAS_BACKEND=tensorflow. The last checkpoint is a Keras model.")
 
 
 if __name__ == "__main__":

@@ -61,7 +61,6 @@ def test_help_and_missing_data():
     message = run(SCRIPT.parent, "--data-dir", "no-such-folder", code=1)
     assert "Traceback" not in message
     assert "no-such-folder" in message
-    assert "--loss" in run(SCRIPT.parent, "--loss", "triplet", code=1)
 
 
 def test_cars_interrupted_and_resumed_equals_uninterrupted(cars, tmp_path):
@@ -74,10 +73,10 @@ def test_cars_interrupted_and_resumed_equals_uninterrupted(cars, tmp_path):
     assert files == {"metrics.json", "curve.png", "neighbours.png", "epoch-8.keras"}
 
     record = tmp_path / "parts/metrics.json"
-    assert "--resume" in interrupted(tmp_path, record, *options, "--out", "parts")
+    assert "--resume" in interrupted(tmp_path, record.parent, *options, "--out", "parts")
     assert 1 <= len(json.loads(record.read_text())["history"]) < 8
     changed = run(tmp_path, *options, "--out", "parts", "--resume", "--seed", 1, code=1)
-    assert "Changed: ['seed']" in changed
+    assert "other seed (was 0, is 1)" in changed
     run(tmp_path, *options, "--out", "parts", "--resume")
     whole, parts = json.loads((tmp_path / "whole/metrics.json").read_text()), json.loads(record.read_text())
     assert [row["epoch"] for row in parts["history"]] == list(range(1, 9))
@@ -86,7 +85,7 @@ def test_cars_interrupted_and_resumed_equals_uninterrupted(cars, tmp_path):
     assert parts["after"] == whole["after"]
 
 
-def interrupted(folder, record, *arguments):
+def interrupted(folder, out, *arguments):
     """What the example says when Ctrl-C comes after its first epoch."""
     process = subprocess.Popen(
         [sys.executable, str(SCRIPT), *map(str, arguments)],
@@ -97,18 +96,33 @@ def interrupted(folder, record, *arguments):
         # A test run started in the background ignores Ctrl-C, and so would the process here.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    while not record.exists() and process.poll() is None:
+    while not list(out.glob("epoch-*.keras")) and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     return process.communicate()[0]
 
 
-def test_sample_shows_both_arms(tmp_path):
+def test_sample_shows_both_arms_goes_on_between_them_and_is_not_written_over(tmp_path):
     output = run(tmp_path, "--epochs", 1)
     assert "all positives" in output
     assert "easy positives" in output
-    assert (tmp_path / "runs/fashion_sample/curve.png").stat().st_size > 10_000
+    folder = tmp_path / "runs/fashion_sample"
+    assert (folder / "curve.png").stat().st_size > 10_000
     assert (tmp_path / "saved_models/fashion_sample/1/saved_model.pb").exists()
+    whole = {arm: json.loads((folder / arm / "metrics.json").read_text()) for arm in ("all", "easy")}
+    assert [whole[arm]["settings"]["loss"]["positives"]["class"] for arm in whole] == ["All", "Easy"]
+    assert whole["easy"]["settings"]["embedding_dim"] == 64
+
+    # Killed between the arms, when the folder of the second one was just made.
+    for path in (folder / "easy").iterdir():
+        path.unlink()
+    (folder / "curve.png").unlink()
+    run(tmp_path, "--epochs", 1, "--resume")
+    assert (folder / "curve.png").exists()
+    resumed = {arm: json.loads((folder / arm / "metrics.json").read_text()) for arm in ("all", "easy")}
+    assert resumed["all"] == whole["all"]
+    assert resumed["easy"]["settings"] == whole["easy"]["settings"]
+    np.testing.assert_allclose(resumed["easy"]["after"]["kind R@1"], whole["easy"]["after"]["kind R@1"], atol=0.02)
 
 
 def test_pair_weights_are_drawn(tmp_path):
