@@ -6,9 +6,14 @@ import keras
 
 from keras_epos import collapse
 from keras_epos.callbacks.neighbours import check_neighbours
-from keras_epos.callbacks.sources import check_positive_integer, embed, source
+from keras_epos.callbacks.one_point import BATCH_NORMALIZATION, NUM_TRIED, differs_in_training_mode
+from keras_epos.callbacks.outputs import check_output
+from keras_epos.callbacks.sources import copied, embed, source
+from keras_epos.retrieval.checks import check_count
 
 LOGGED = ("intra_inter_ratio", "effective_rank", "coinciding")
+# Mean cosine distances below this, inside classes and between them: all embeddings are one point.
+ONE_POINT = 2.5e-5
 LOGGED_MODES = ("mode_recall@1", "cross_mode_distance")
 
 
@@ -27,6 +32,7 @@ class CollapseMonitor(keras.callbacks.Callback):
         images: What the model takes, as an array `(N, ...)`, or finite batches; see `RecallAtK`.
         labels: Integers or strings `(N,)`: the classes; `None` when the batches bring them.
         modes: Integers or strings `(N,)`: the looks that the classes hide, or `None`. They are only measured.
+        output: Which output of the model is the embedding, when it has several; see `RecallAtK`.
         batch_size: Images embedded at once, when they come as arrays.
         prefix: Put before the names in the logs.
         every: Epochs from one measurement to the next; between, the last values are repeated.
@@ -48,6 +54,7 @@ class CollapseMonitor(keras.callbacks.Callback):
         labels=None,
         modes=None,
         *,
+        output=None,
         batch_size=128,
         prefix="val_",
         every=1,
@@ -55,11 +62,13 @@ class CollapseMonitor(keras.callbacks.Callback):
         stop_training=False,
     ):
         super().__init__()
-        check_positive_integer("every", every)
-        check_positive_integer("batch_size", batch_size)
-        if not 0 <= rank_share <= 1:
+        check_count("every", every)
+        check_count("batch_size", batch_size)
+        check_output(output)
+        if isinstance(rank_share, (bool, str)) or not 0 <= rank_share <= 1:
             raise ValueError(f"`rank_share` must be from 0 to 1. Received: rank_share={rank_share!r}.")
-        self.modes = modes
+        self.modes = None if modes is None else copied(modes)
+        self.output = output
         self.prefix = prefix
         self.every = every
         self.rank_share = rank_share
@@ -73,7 +82,7 @@ class CollapseMonitor(keras.callbacks.Callback):
 
     def measure(self, model):
         """What `keras_epos.collapse.measure` returns for the embeddings of `model`."""
-        return collapse.measure(*embed(model, self._source), self.modes)
+        return collapse.measure(*embed(model, self._source, self.output), self.modes)
 
     def on_train_begin(self, logs=None):
         self._logs = None
@@ -101,14 +110,29 @@ class CollapseMonitor(keras.callbacks.Callback):
         if not reasons:
             return
         self.reason = " and ".join(reasons)
-        advice = (
-            'Try easy positives (positives="easy") with 4 or more samples of a class, easier negatives '
-            '("semi_hard"), a smaller learning rate, or look for wrong labels.'
-        )
         end = " Training stops here." if self.stop_training else ""
-        warnings.warn(f"The embedding is collapsing (epoch {epoch + 1}): {self.reason}. {advice}{end}", stacklevel=2)
+        warnings.warn(
+            f"The embedding is collapsing (epoch {epoch + 1}): {self.reason}. {self._advice(values)}{end}", stacklevel=2
+        )
         if self.stop_training:
             self.model.stop_training = True
+
+    def _advice(self, values):
+        if max(values["intra_distance"], values["inter_distance"]) < ONE_POINT and differs_in_training_mode(
+            self.model, self._source.sample(NUM_TRIED), self.output
+        ):
+            return f"All embeddings are one point; {BATCH_NORMALIZATION}."
+        easy = (
+            ""
+            if self._has_easy_positives()
+            else 'easy positives (positives="easy") with 4 or more samples of a class, '
+        )
+        return f'Try {easy}easier negatives ("semi_hard"), a smaller learning rate, or look for wrong labels.'
+
+    def _has_easy_positives(self):
+        parts = keras.tree.flatten(getattr(self.model, "loss", None))
+        parts += [inner for part in parts for inner in getattr(part, "losses", {}).values()]
+        return any(type(getattr(part, "positives", None)).__name__ == "Easy" for part in parts)
 
     def _at_margin(self, loss):
         margin = getattr(getattr(self.model, "loss", None), "margin", None)

@@ -3,8 +3,10 @@
 import keras
 import numpy as np
 
-from keras_epos.callbacks.sources import check_positive_integer, embed, source
+from keras_epos.callbacks.outputs import check_output
+from keras_epos.callbacks.sources import embed, source
 from keras_epos.hierarchy import ClassHierarchy, class_means
+from keras_epos.retrieval.checks import check_count
 
 
 class HierarchyRebuild(keras.callbacks.Callback):
@@ -31,6 +33,7 @@ class HierarchyRebuild(keras.callbacks.Callback):
         every: Epochs from one tree to the next.
         warm_up_epochs: Epochs without a tree, in which margins are `beta` and classes random: the paper begins with
             the ordinary triplet loss.
+        output: Which output of the model is the embedding, when it has several; see `RecallAtK`.
         batch_size: Images embedded at once, when they come as arrays.
 
     Attributes:
@@ -43,15 +46,17 @@ class HierarchyRebuild(keras.callbacks.Callback):
             the images lack a class.
     """
 
-    def __init__(self, images, labels=None, *, indices=None, every=1, warm_up_epochs=0, batch_size=128):
+    def __init__(self, images, labels=None, *, indices=None, every=1, warm_up_epochs=0, output=None, batch_size=128):
         super().__init__()
-        check_positive_integer("every", every)
-        check_positive_integer("batch_size", batch_size)
-        if not isinstance(warm_up_epochs, int) or isinstance(warm_up_epochs, bool) or warm_up_epochs < 0:
+        check_count("every", every)
+        check_count("batch_size", batch_size)
+        check_output(output)
+        if not isinstance(warm_up_epochs, (int, np.integer)) or isinstance(warm_up_epochs, bool) or warm_up_epochs < 0:
             raise ValueError(
                 f"`warm_up_epochs` must be an integer of at least 0. Received: warm_up_epochs={warm_up_epochs!r}."
             )
         self.indices = indices
+        self.output = output
         self.every = every
         self.warm_up_epochs = warm_up_epochs
         self.hierarchy = None
@@ -75,7 +80,7 @@ class HierarchyRebuild(keras.callbacks.Callback):
 
     def rebuild(self, epoch=None):
         """Build the tree from the embeddings of the model now, and hand it to loss and batches."""
-        classes, counts, means = class_means(*embed(self.model, self._source))
+        classes, counts, means = class_means(*embed(self.model, self._source, self.output))
         losses = self._losses()
         forms = [(loss.num_levels, loss.linkage) for loss in losses] or [()]
         hierarchies = [ClassHierarchy(means, counts, classes, *form) for form in forms]

@@ -1,5 +1,8 @@
 """What can be wrong with the arguments."""
 
+import difflib
+from collections.abc import Iterable
+
 import numpy as np
 from keras import ops
 
@@ -168,9 +171,12 @@ def check_matched(matched, queries, gallery):
 
 
 def check_metrics(metrics, known):
-    metrics = (metrics,) if isinstance(metrics, str) else tuple(metrics)
-    if not metrics or not set(metrics) <= set(known):
-        raise ValueError(f"`metrics` must be some of {known}. Received: metrics={metrics!r}.")
+    metrics = (metrics,) if isinstance(metrics, str) or not isinstance(metrics, Iterable) else tuple(metrics)
+    unknown = [metric for metric in metrics if metric not in known]
+    if unknown or not metrics:
+        near = difflib.get_close_matches(str(unknown[0]).lower(), known, n=1) if unknown else []
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"`metrics` must be some of {known}. Received: metrics={metrics!r}.{hint}")
     return metrics
 
 
@@ -179,15 +185,20 @@ def check_count(name, value):
         raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
 
 
-def check_ranks(k, num_references):
-    ranks = (k,) if np.isscalar(k) else tuple(k)
+def check_ranks(k):
+    """Ranks as a tuple of integers."""
+    ranks = (k,) if isinstance(k, str) or not isinstance(k, Iterable) or getattr(k, "ndim", 1) == 0 else tuple(k)
     if not ranks:
         raise ValueError(f"`k` must be one or more positive integers. Received: k={k!r}.")
     for rank in ranks:
         check_count("k", rank)
-    if max(ranks) > num_references:
-        raise ValueError(
-            f"`k` must be at most the number of references of a query, {num_references} here. Received: k={k!r}. "
-            "Every query would count as found."
-        )
     return tuple(int(rank) for rank in ranks)
+
+
+def check_within(ranks, num_references, consequence):
+    if max(ranks) > num_references:
+        received = ranks[0] if len(ranks) == 1 else ranks
+        raise ValueError(
+            f"`k` must be at most the number of references of a query, {num_references} here. Received: k={received}. "
+            f"{consequence}"
+        )

@@ -8,6 +8,7 @@ from keras_epos.retrieval.checks import (
     check_matched,
     check_metrics,
     check_ranks,
+    check_within,
 )
 from keras_epos.retrieval.classes import relate
 from keras_epos.retrieval.precision import precision_at_r
@@ -16,6 +17,7 @@ from keras_epos.retrieval.recall import best_positives, recall_at
 from keras_epos.retrieval.sides import sides
 
 METRICS = ("recall", "map@r", "r_precision")
+ALL_FOUND = "Every query would count as found."
 
 
 def evaluate(
@@ -72,19 +74,20 @@ def evaluate(
     Reference: Musgrave et al. 2020, https://arxiv.org/abs/2003.08505 (R-precision, MAP@R).
     """
     metrics = check_metrics(metrics, METRICS)
+    ranks = check_ranks(k) if "recall" in metrics else ()
     check_count("block_size", block_size)
     check_gallery_arguments(gallery_embeddings, gallery_labels, ids, gallery_ids)
     queries, gallery = sides(embeddings, gallery_embeddings, ids, gallery_ids)
     classes = relate(same_class, queries, gallery, labels, gallery_labels)
     if "recall" in metrics:
-        k = check_ranks(k, len(gallery) - int(gallery_embeddings is None))
+        check_within(ranks, len(gallery) - int(gallery_embeddings is None), ALL_FOUND)
     best, num_positives = best_positives(classes)
     matched = np.flatnonzero(num_positives)
     check_matched(matched, queries, gallery)
     product = Product(queries, gallery, block_size)
     results = {}
     if "recall" in metrics:
-        results = recall_at(k, product, classes, matched, best)
+        results = recall_at(ranks, product, classes, matched, best)
     if "map@r" in metrics or "r_precision" in metrics:
         precision = precision_at_r(product, classes, matched, num_positives)
         results |= {name: value for name, value in precision.items() if name in metrics}

@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_epos.retrieval.blocks import blocks
-from keras_epos.retrieval.checks import check_count, check_ranks, check_same_dim
+from keras_epos.retrieval.checks import check_count, check_same_dim, check_within
 from keras_epos.retrieval.product import Product
 from keras_epos.retrieval.sides import Side
 from keras_epos.retrieval.top import top
@@ -30,10 +30,11 @@ def nearest(queries, gallery=None, k=10, *, exclude_self=None, block_size=1024):
     if exclude_self is None:
         exclude_self = gallery is None
     check_count("block_size", block_size)
+    check_count("k", k)
     query_side = Side("queries", queries)
     gallery_side = query_side if gallery is None else Side("gallery", gallery)
     check_same_dim(query_side, gallery_side)
-    (k,) = check_ranks((k,), len(gallery_side) - int(exclude_self))
+    check_within((k,), len(gallery_side) - int(exclude_self), "Pass a smaller `k`, or a larger gallery.")
 
     def key(rows, indices, similarity):
         return np.where(indices == rows[:, None], -np.inf, similarity) if exclude_self else similarity

@@ -37,7 +37,7 @@ def test_values_reach_the_logs_and_are_those_of_evaluate(model):
 
 def test_measuring_does_not_change_training(model):
     # Unshuffled, for on PyTorch every data loader, also that of `predict`, draws from the numbers that shuffle.
-    model.fit(**TRAIN, shuffle=False, callbacks=[RecallAtK(IMAGES, LABELS, on_train_begin=True)])
+    model.fit(**TRAIN, shuffle=False, callbacks=[RecallAtK(IMAGES, LABELS)])
     measured = model.get_weights()
     keras.utils.set_random_seed(0)
     model = keras.models.clone_model(model)
@@ -99,9 +99,9 @@ def test_several_labels_an_image(model):
 
 
 def test_initial_and_skipped_epochs(model):
-    callback = RecallAtK(IMAGES, LABELS, k=1, metrics="recall", every=3, on_train_begin=True, prefix="")
+    callback = RecallAtK(IMAGES, LABELS, k=1, metrics="recall", every=3, prefix="")
     history = model.fit(**TRAIN | {"epochs": 5}, callbacks=[callback])
-    assert set(callback.initial) == {"recall@1", "queries_without_match"}
+    assert set(callback.baseline["start"]) == {"recall@1", "queries_without_match"}
     assert [entry["epoch"] for entry in callback.history] == [0, 2, 4]
     first, third, fifth = (entry["recall@1"] for entry in callback.history)
     assert history.history["recall@1"] == [first, first, third, third, fifth]
@@ -110,7 +110,7 @@ def test_initial_and_skipped_epochs(model):
 def test_the_callbacks_behind_it_see_it(model, tmp_path):
     seen = []
     values = iter([0.2, 0.8, 0.5, 0.4, 0.3])
-    callback = RecallAtK(IMAGES, LABELS, k=1, metrics="recall")
+    callback = RecallAtK(IMAGES, LABELS, k=1, metrics="recall", baseline=False)
     callback.evaluate = lambda model: {"recall@1": next(values), "queries_without_match": 0}
     path = str(tmp_path / "{epoch}-{val_recall@1:.1f}.keras")
     callbacks = [
@@ -180,7 +180,7 @@ def test_outputs_that_are_no_embeddings_are_refused():
         RecallAtK(np.zeros((4, 4, 4, 1)), [0, 0, 1, 1], k=1).evaluate(maps)
     inputs = keras.Input((5,))
     two = keras.Model(inputs, {"a": inputs, "b": inputs})
-    with pytest.raises(ValueError, match="single output"):
+    with pytest.raises(ValueError, match="`output` must say which"):
         RecallAtK(IMAGES, LABELS).evaluate(two)
 
 
