@@ -3,8 +3,13 @@
 try:
     import keras  # noqa: F401
 except ImportError as error:
+    from importlib.util import find_spec
+
+    _installed = [name for name in ("tensorflow", "jax", "torch") if find_spec("keras") and find_spec(name)]
     raise ImportError(
-        "keras_epos needs Keras with a backend. Install one with the package: `pip install keras-epos[cpu]` "
+        "keras_epos needs Keras with a backend. "
+        + "".join(f"{name} is installed here: choose it by `export KERAS_BACKEND={name}`. " for name in _installed[:1])
+        + "Or install one with the package: `pip install keras-epos[cpu]` "
         "(TensorFlow for CPUs), `keras-epos[gpu]` (TensorFlow for GPUs), `keras-epos[jax]` or `keras-epos[torch]`. "
         f"The import failed with: {error}"
     ) from error

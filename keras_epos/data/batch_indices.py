@@ -209,14 +209,17 @@ def _shortage(sizes, small, samples_per_class):
 
 
 def _too_few(sizes, num_kept, classes_per_batch, samples_per_class, small_classes):
-    """Return the message for a batch of more classes than there are."""
+    """Return the message for a batch of more classes than there are, with numbers that would do."""
     message = f"`classes_per_batch` must be at most the number of classes to draw from, {num_kept}. Received: "
-    message += f"classes_per_batch={classes_per_batch}, and labels of {len(sizes)} classes"
+    message += f"classes_per_batch={classes_per_batch}, and labels of {len(sizes)} class{'es' * (len(sizes) != 1)}"
+    classes = max(1, min(classes_per_batch, np.count_nonzero(sizes)))
     if num_kept == len(sizes):
-        remedy = "Lower `classes_per_batch`."
+        remedy = f"classes_per_batch={classes} would do."
     else:
-        message += f", of which {num_kept} have samples_per_class={samples_per_class} samples or more "
-        message += f"(the largest has {sizes.max()})"
-        remedy = "Lower `samples_per_class` or `classes_per_batch`"
-        remedy += ", or let small classes repeat their samples: small_classes='repeat'." * (small_classes == "skip")
+        message += f", of which {num_kept} have samples_per_class={samples_per_class} samples or more"
+        samples = max(1, min(samples_per_class, np.sort(sizes)[-classes]))
+        remedy = f"classes_per_batch={classes} with samples_per_class={samples} would do"
+        remedy += (
+            ", or small_classes='repeat', which fills up small classes with copies" * (small_classes == "skip") + "."
+        )
     return f"{message}. {remedy} (Classes that `image_folder` holds out for validation or test do not count.)"

@@ -10,7 +10,7 @@ from keras_epos.data.stored_rows import StoredRows, is_stored
 
 _PATH = (str, bytes, os.PathLike)
 # What a message shows of a name or an error that came from outside.
-_LONGEST = 200
+_LONGEST = 400
 
 
 def as_arrays(inputs, num_samples):
@@ -120,4 +120,4 @@ def describe_error(error):
         return next(line.strip() for line in reversed(text.splitlines()) if re.match(r"\s+\w+: ", line))[:_LONGEST]
     text = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
     cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-    return f"{type(error).__name__}: {cut}"
+    return f"{type(error).__name__}: {cut.removesuffix('.')}"

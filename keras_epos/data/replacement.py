@@ -47,7 +47,7 @@ class Replacement:
             raise ValueError(
                 f"`inputs` must have a readable sample of every class. Received: {which} without one, as "
                 f"{describe_input(self._element(indices[row]), indices[row])} gives "
-                f"{describe_error(self._errors[indices[row]])}"
+                f"{describe_error(self._errors[indices[row]])}."
             )
         return pool[bad.index(row - first) % len(pool)]
 
@@ -62,7 +62,7 @@ class Replacement:
                     name = describe_input(self._element(sample), sample)
                     warnings.warn(
                         f"Skipped: {name} cannot be loaded, and another sample of its class takes its place. "
-                        f"{describe_error(error.__cause__)}",
+                        f"{describe_error(error.__cause__)}.",
                         stacklevel=2,
                     )
             return self._errors[sample] is None

@@ -117,7 +117,7 @@ def _loaded(numbers, inputs, labels, load, indices, recover):
         what = tree.map_structure(lambda part: f"{part.dtype} {part.shape}", inputs)
         raise ValueError(
             "`load` must be a function of TensorFlow ops that takes one input and gives one example. Received: inputs "
-            f"of {what}, on which it fails: {describe_error(error)}"
+            f"of {what}, on which it fails: {describe_error(error)}."
         ) from error
     return samples.batch(size, drop_remainder=True)
 

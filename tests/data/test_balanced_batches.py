@@ -181,6 +181,19 @@ def test_impossible_requests():
         ({"start_step": -1}, "start_step=-1"),
         ({"steps": 0}, "steps=0"),
         ({"steps": 1.5}, r"steps=1\.5"),
+        ({"steps": 5.0}, r"steps=5\.0"),
+        ({"steps": True}, "steps=True"),
+        ({"start_step": 1.5}, r"`start_step` must be an integer.*1\.5"),
+        ({"num_shards": 2.0}, r"num_shards=2\.0"),
+        ({"num_shards": 2, "shard_index": 0.5}, r"shard_index=0\.5"),
+        ({"same_every_pass": 1}, "same_every_pass=1"),
+        ({"seed": 1.5}, r"seed=1\.5"),
+        ({"load": "image"}, "load='image'"),
+        (
+            {"load": load_image(8)},
+            r"inputs of int64 \(108,\), on which it fails: ValueError: `load_image` must be given",
+        ),
+        ({"load": tf.strings.length}, r"inputs of int64 \(108,\), on which it fails: TypeError"),
     ]
     for changes, message in cases:
         arguments = {"inputs": INPUTS, "labels": LABELS, "samples_per_class": 3} | changes
@@ -196,3 +209,20 @@ def test_ids_tell_which_sample_it_is(load):
         assert y.dtype == "int64"
         np.testing.assert_array_equal(x, 10 * y[:, 1].numpy())
         np.testing.assert_array_equal(labels[y[:, 1].numpy()], y[:, 0])
+
+
+def test_labels_changed_afterwards_change_nothing():
+    labels = LABELS.copy()
+    dataset = balanced_batches(INPUTS, labels, 4, 3)
+    labels[:] = 7
+    for x, y in dataset:
+        np.testing.assert_array_equal(y, LABELS[x.numpy()])
+
+
+def test_a_list_of_inputs_is_taken_as_fit_takes_it():
+    left, right = balanced_batches([INPUTS, INPUTS * 2], LABELS, 4, 3).element_spec[0]
+    assert left.shape == right.shape == (12,)
+    for load in (None, lambda parts: parts[0] - parts[1]):
+        x, _ = next(iter(balanced_batches([INPUTS, INPUTS * 2], LABELS, 4, 3, load=load)))
+        first = BatchIndices(LABELS, 4, 3)(0)
+        np.testing.assert_array_equal(-x if load else x[1] - x[0], first)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_epos.data import BatchIndices
+from keras_epos.data.batch_indices import integer_labels
 
 
 @st.composite
@@ -124,15 +125,36 @@ def test_errors_say_what_to_change():
     labels = np.repeat(np.arange(3), 4)
     with pytest.raises(ValueError, match="small_classes='error'"):
         BatchIndices(np.append(labels, 9), 2, 4, small_classes="error")
-    with pytest.raises(
-        ValueError,
-        match=r"`classes_per_batch`.*draw from, 3\..*classes_per_batch=4, and labels of 3 classes\. Lower `cl",
-    ):
-        BatchIndices(labels, 4, 4)
-    with pytest.raises(
-        ValueError, match=r"0\..* of which 0 have .*largest has \d+\).*small_classes='repeat'.*image_folder"
-    ):
-        BatchIndices(labels, 2, 5)
+    cases = (
+        (
+            (labels, 4, 4),
+            r"draw from, 3\. .*=4, and labels of 3 classes\. classes_per_batch=3 would do\..*image_folder",
+        ),
+        (
+            (labels, 2, 5),
+            r", 0\. .* of which 0 have .* classes_per_batch=2 with samples_per_class=4 .*classes='repeat'",
+        ),
+        ((np.zeros(5, int), 2, 2), r", 1\. .* labels of 1 class\. "),
+        ((np.append(labels, [7, 7]), 4, 4), r", 3\. .*4 classes, of which 3 have .*=4 with samples_per_class=2 would"),
+        ((np.zeros(0, int), 2, 2), r"`labels` must have at least one sample.*\(0,\)"),
+        ((np.array(["a", "b"]), 2, 2), r"`labels`.*<U1.*np\.unique"),
+        ((labels, 2.0, 2), r"`classes_per_batch` must be an integer of at least 1\. .*2\.0"),
+        ((labels, 2, True), r"`samples_per_class` must be an integer.*True"),
+    )
+    for arguments, message in cases:
+        with pytest.raises(ValueError, match=message):
+            BatchIndices(*arguments)
+    for seed in (1.5, True, "1"):
+        with pytest.raises(ValueError, match="`seed` must be an integer"):
+            BatchIndices(labels, 2, 2, seed=seed)
+    indices = BatchIndices(labels, 2, 2)
+    with pytest.raises(TypeError, match=r"indices\(step\) instead of indices\[step\]"):
+        indices[0]
+    for steps in (-1, 1.5, [0, -1], True):
+        with pytest.raises(ValueError, match="`steps` must be an integer of at least 0"):
+            indices(steps)
+    with pytest.warns(UserWarning, match="without negatives"):
+        BatchIndices(labels, 1, 2)
     with pytest.raises(ValueError, match=r"`labels`.*float32.*\(12,\)"):
         BatchIndices(labels.astype("float32"), 2, 4)
     with pytest.raises(ValueError, match=r"`labels`.*\(12, 2\)"):
@@ -143,3 +165,12 @@ def test_errors_say_what_to_change():
         BatchIndices(labels, 2, 2, small_classes="drop")
     with pytest.warns(UserWarning, match="without positives"):
         BatchIndices(labels, 2, 1)
+
+
+def test_the_labels_are_copied():
+    labels = np.repeat(np.arange(3), 4)
+    indices = BatchIndices(labels, 2, 2)
+    drawn = indices(0)
+    labels[:] = 7
+    np.testing.assert_array_equal(indices(0), drawn)
+    assert integer_labels(labels) is not labels
