@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 
 from keras_epos.data.datasets.cars196_tfds import find_tfds_folder, read_tfds
-from keras_epos.data.datasets.files import find_root, require, require_images
+from keras_epos.data.datasets.files import find_root, paths_below, require, require_images
 from keras_epos.data.datasets.split import Split, zero_shot
 
 NUM_TRAIN_CLASSES = 98
@@ -39,6 +39,7 @@ def cars196(data_dir):
 
     Raises:
         FileNotFoundError: with instructions, if the files are not there.
+        ValueError: for a list with a name that leads out of the folder.
     """
     tfds_folder = find_tfds_folder(data_dir)
     if tfds_folder is not None:
@@ -70,7 +71,7 @@ def _test_annotations(root):
 def _read_half(folder, annotations):
     """Return the paths and the 0-based labels, int64 `(N,)`, of one official half."""
     rows = np.atleast_1d(_load_mat(annotations)["annotations"])
-    paths = [str(folder / str(name)) for name in rows["fname"]]
+    paths = paths_below("Stanford Cars", folder, rows["fname"])
     return paths, np.array([int(number) for number in rows["class"]], dtype=np.int64) - 1
 
 

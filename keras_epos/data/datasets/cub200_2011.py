@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_epos.data.datasets.files import find_root, require, require_images
+from keras_epos.data.datasets.files import find_root, paths_below, require, require_images
 from keras_epos.data.datasets.split import Split, zero_shot
 
 NUM_TRAIN_CLASSES = 100
@@ -24,12 +24,13 @@ def cub200_2011(data_dir):
 
     Raises:
         FileNotFoundError: with instructions, if the files are not there.
+        ValueError: for a list with a name that leads out of the folder.
     """
     root = find_root(data_dir, "CUB_200_2011", "images.txt")
     needed = ["images.txt", "image_class_labels.txt", "classes.txt", "images"]
     require("CUB-200-2011", root, needed, _INSTRUCTIONS)
     images, classes = _read_pairs(root / "images.txt"), _read_pairs(root / "image_class_labels.txt")
-    paths = [str(root / "images" / path) for path in images.values()]
+    paths = paths_below("CUB-200-2011", root / "images", images.values())
     labels = np.array([int(classes[number]) for number in images], dtype=np.int64) - 1
     require_images("CUB-200-2011", root, paths)
     names = list(_read_pairs(root / "classes.txt").values())

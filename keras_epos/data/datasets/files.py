@@ -1,7 +1,7 @@
 """Finding a data set's files, and saying once and at once what to do where they are missing."""
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 
 def find_root(data_dir, folder, marker):
@@ -17,6 +17,28 @@ def require(name, root, needed, instructions):
     if missing:
         missing = ", ".join(missing)
         raise FileNotFoundError(f"{name} is not in {root.absolute()}: no {missing}.\n{instructions}")
+
+
+def paths_below(name, folder, files):
+    """Join names from a list to the folder they belong in: strings, in order.
+
+    Raises:
+        ValueError: for a name that leads out of the folder, by `..` or from a root. Such a list was tampered with.
+    """
+    files = [str(file) for file in files]
+    outside = [file for file in files if _leads_out(file)]
+    if outside:
+        raise ValueError(
+            f"The list of {name} must name files in {folder}. Received: {outside[0]!r}, which leads out of it"
+            f"{f', and {len(outside) - 1} more' if len(outside) > 1 else ''}. Get the list again from its source."
+        )
+    return [str(folder / file) for file in files]
+
+
+def _leads_out(file):
+    # Names of either system, wherever they are read.
+    windows = PureWindowsPath(file)
+    return PurePosixPath(file).is_absolute() or bool(windows.drive or windows.root) or ".." in windows.parts
 
 
 def require_images(name, root, paths):

@@ -1,6 +1,6 @@
 """DeepFashion In-Shop Retrieval: 52,712 photographs of 7,982 garments (Liu et al., 2016)."""
 
-from keras_epos.data.datasets.files import find_root, require, require_images
+from keras_epos.data.datasets.files import find_root, paths_below, require, require_images
 from keras_epos.data.datasets.split import Split, TrainQueryGallery, numbered
 
 _INSTRUCTIONS = """\
@@ -23,6 +23,7 @@ def in_shop(data_dir):
 
     Raises:
         FileNotFoundError: with instructions, if the files are not there.
+        ValueError: for a list with a name that leads out of the folder.
     """
     root = find_root(data_dir, "in_shop", "Eval")
     partition = "Eval/list_eval_partition.txt"
@@ -34,7 +35,7 @@ def in_shop(data_dir):
     # The first line is the number of rows, the second their header.
     lines = (root / partition).read_text(encoding="utf-8").splitlines()[2:]
     files, items, status = zip(*(line.split() for line in lines if line.strip()), strict=True)
-    paths = [str(images / file) for file in files]
+    paths = paths_below("In-Shop Clothes Retrieval", images, files)
     require_images("In-Shop Clothes Retrieval", root, paths)
     labels, names = numbered(items)
     groups, group_names = numbered(["/".join(file.split("/")[1:3]) for file in files])

@@ -4,7 +4,7 @@ import zipfile
 
 import numpy as np
 
-from keras_epos.data.datasets.files import find_root, require
+from keras_epos.data.datasets.files import find_root, paths_below, require
 from keras_epos.data.datasets.split import Split, TrainTest, numbered
 
 _PARTS = ("images_background", "images_evaluation")
@@ -35,6 +35,7 @@ def omniglot(data_dir, *, label="character", size=105):
 
     Raises:
         FileNotFoundError: with instructions, if the files are not there.
+        ValueError: for a list with a name that leads out of the folder.
     """
     if label not in ("character", "alphabet"):
         raise ValueError(f"`label` must be 'character' or 'alphabet'. Received: label={label!r}.")
@@ -71,6 +72,7 @@ def _read_part(root, part):
     with zipfile.ZipFile(root / f"{part}.zip") as archive:
         # macOS adds hidden copies named `__MACOSX/...`, hence the check of the beginning.
         names = [n for n in archive.namelist() if n.startswith(f"{part}/") and n.endswith(".png")]
+        paths_below("Omniglot", root, names)
         return sorted((name.split("/", 1)[1], archive.read(name)) for name in names)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_epos.data.datasets.files import find_root, require, require_images
+from keras_epos.data.datasets.files import find_root, paths_below, require, require_images
 from keras_epos.data.datasets.split import Split, TrainTest, numbered
 
 _INSTRUCTIONS = """\
@@ -24,6 +24,7 @@ def stanford_online_products(data_dir):
 
     Raises:
         FileNotFoundError: with instructions, if the files are not there.
+        ValueError: for a list with a name that leads out of the folder.
     """
     root = find_root(data_dir, "Stanford_Online_Products", "Ebay_train.txt")
     lists = ["Ebay_train.txt", "Ebay_test.txt"]
@@ -32,7 +33,7 @@ def stanford_online_products(data_dir):
     files = [row[3] for part in rows for row in part]
     labels = np.array([int(row[1]) for part in rows for row in part], dtype=np.int64) - 1
     groups, group_names = numbered([file.split("/")[0].removesuffix("_final") for file in files])
-    paths = [str(root / file) for file in files]
+    paths = paths_below("Stanford Online Products", root, files)
     require_images("Stanford Online Products", root, paths)
     names = dict(zip(labels.tolist(), (_item(file) for file in files), strict=True))
     class_names = [names.get(label, "") for label in range(max(names) + 1)]

@@ -55,6 +55,13 @@ def test_both_halves_are_pooled(archive, write_image, folder):
     assert test.inputs[-1].endswith("cars_test/00002.jpg")
 
 
+def test_names_that_lead_out_of_the_folder_are_refused(archive):
+    rows = [(1, 1, 16, 12, 1, name) for name in ("00001.jpg", "../../x.jpg")]
+    scipy_io.savemat(archive / "devkit/cars_train_annos.mat", {"annotations": np.array(rows, LAYOUT)[None]})
+    with pytest.raises(ValueError, match=r"Stanford Cars must name files in .*Received: '\.\./\.\./x\.jpg'"):
+        cars196(archive)
+
+
 def test_missing_files_and_images(tmp_path, archive):
     with pytest.raises(FileNotFoundError, match=r"(?s)cars_train_annos\.mat.*dead.*devkit/") as error:
         cars196(tmp_path / "nowhere")

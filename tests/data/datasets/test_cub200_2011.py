@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from keras_epos.data.datasets import cub200_2011
@@ -30,6 +32,25 @@ def test_zero_shot_split(archive, folder):
         IMAGES[3]: 199,
     }
     assert test.class_names[199] == "200.Bird"
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x.jpg", "/etc/passwd", "001.A/../../../x.jpg", "C:/x.jpg", "..\\x.jpg", "\\\\host\\x"]
+)
+def test_names_that_lead_out_of_the_folder_are_refused(archive, name):
+    with (archive / "CUB_200_2011/images.txt").open("a") as images:
+        images.write(f"5 {name}\n")
+    with (archive / "CUB_200_2011/image_class_labels.txt").open("a") as labels:
+        labels.write("5 1\n")
+    with pytest.raises(ValueError, match=f"CUB-200-2011 must name files in .*Received: {re.escape(repr(name))}"):
+        cub200_2011(archive)
+
+
+def test_links_out_of_the_folder_are_the_users_own(archive, tmp_path):
+    images = archive / "CUB_200_2011/images"
+    images.rename(tmp_path / "elsewhere")
+    images.symlink_to(tmp_path / "elsewhere")
+    assert len(cub200_2011(archive).train) == 2
 
 
 def test_missing(archive, tmp_path):

@@ -34,6 +34,13 @@ def test_official_split(archive):
     assert data.query.labels.dtype == np.int64
 
 
+def test_names_that_lead_out_of_the_folder_are_refused(archive):
+    with (archive / "Eval/list_eval_partition.txt").open("a") as rows:
+        rows.write("img/../../../x.jpg id_00000009 train\n")
+    with pytest.raises(ValueError, match=r"In-Shop Clothes Retrieval must name files in .*'img/\.\./"):
+        in_shop(archive)
+
+
 def test_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"(?s)list_eval_partition\.txt, img\..*mmlab\.ie\.cuhk"):
         in_shop(tmp_path)

@@ -53,6 +53,13 @@ def test_characters_and_alphabets(archives, unpacked):
     assert coarse.train.inputs[:, 20, 20, 0].tolist() == [3, 1, 2]
 
 
+def test_names_that_lead_out_of_the_archive_are_refused(archives):
+    with zipfile.ZipFile(archives / "images_background.zip", "a") as archive:
+        archive.writestr("images_background/../../x/y.png", b"")
+    with pytest.raises(ValueError, match=r"Omniglot must name files in .*Received: 'images_background/\.\./"):
+        omniglot(archives)
+
+
 def test_errors(archives, tmp_path):
     with pytest.raises(ValueError, match="label='letter'"):
         omniglot(archives, label="letter")

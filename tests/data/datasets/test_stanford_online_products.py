@@ -31,6 +31,13 @@ def test_official_split(archive):
     assert [test.group_names[group] for group in test.groups] == ["bicycle", "cabinet"]
 
 
+def test_names_that_lead_out_of_the_folder_are_refused(archive):
+    with (archive / "Stanford_Online_Products/Ebay_test.txt").open("a") as rows:
+        rows.write("6 4 2 /etc/passwd\n")
+    with pytest.raises(ValueError, match=r"Stanford Online Products must name files in .*Received: '/etc/passwd'"):
+        stanford_online_products(archive)
+
+
 def test_missing(archive, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"(?s)Ebay_train\.txt, Ebay_test\.txt.*Stanford_Online_Products\.zip"):
         stanford_online_products(tmp_path / "nowhere")
