@@ -5,10 +5,11 @@ import warnings
 import keras
 
 from keras_epos import collapse
-from keras_epos.callbacks.neighbours import check_neighbours
+from keras_epos.callbacks.neighbours import check_neighbours, check_prefix
 from keras_epos.callbacks.one_point import BATCH_NORMALIZATION, NUM_TRIED, differs_in_training_mode
 from keras_epos.callbacks.outputs import check_output
 from keras_epos.callbacks.sources import copied, embed, source
+from keras_epos.collapse.spread import check_classes
 from keras_epos.retrieval.checks import check_count
 
 LOGGED = ("intra_inter_ratio", "effective_rank", "coinciding")
@@ -65,6 +66,7 @@ class CollapseMonitor(keras.callbacks.Callback):
         check_count("every", every)
         check_count("batch_size", batch_size)
         check_output(output)
+        check_prefix(prefix)
         if isinstance(rank_share, (bool, str)) or not 0 <= rank_share <= 1:
             raise ValueError(f"`rank_share` must be from 0 to 1. Received: rank_share={rank_share!r}.")
         self.modes = None if modes is None else copied(modes)
@@ -79,6 +81,8 @@ class CollapseMonitor(keras.callbacks.Callback):
         self._source = source("images", images, labels, batch_size)
         self._logs = None
         self._epochs_at_margin = 0
+        if self._source.labels is not None:
+            check_classes(self._source.labels, self.modes)
 
     def measure(self, model):
         """What `keras_epos.collapse.measure` returns for the embeddings of `model`."""

@@ -6,6 +6,11 @@ import warnings
 import keras
 
 
+def check_prefix(prefix):
+    if not isinstance(prefix, str):
+        raise ValueError(f'`prefix` must be a string, "" for none. Received: prefix={prefix!r}.')
+
+
 def check_neighbours(callback, names, more_is_better=True):
     """Warns of callbacks that need what `callback` writes, yet stand before it or take less for better."""
     writer = type(callback).__name__

@@ -6,7 +6,7 @@ import keras
 
 from keras_epos import retrieval
 from keras_epos.callbacks.baseline import backbone_features, behind, check_baseline, has_stepped
-from keras_epos.callbacks.neighbours import check_neighbours
+from keras_epos.callbacks.neighbours import check_neighbours, check_prefix
 from keras_epos.callbacks.one_point import BATCH_NORMALIZATION, NUM_TRIED, differs_in_training_mode, is_one_point
 from keras_epos.callbacks.outputs import check_output
 from keras_epos.callbacks.sources import check_first_batch, copied, embed, gallery_source, source
@@ -87,6 +87,7 @@ class RecallAtK(keras.callbacks.Callback):
         check_count("every", every)
         check_count("batch_size", batch_size)
         check_output(output)
+        check_prefix(prefix)
         check_baseline(baseline)
         self._queries = source("images", images, labels, batch_size)
         self._references = None if gallery is None else gallery_source(gallery, batch_size)

@@ -16,11 +16,9 @@ class _Arrays:
         return len(self.labels)
 
     def embed(self, model, output):
-        parts = keras.tree.flatten(self.images)
-        # A memory map is read in blocks, as Keras would copy it whole.
-        if output is None and all(type(part) is np.ndarray for part in parts):
-            images = keras.tree.map_structure(_as_input, self.images)
-            return embeddings_of(model, model.predict(images, batch_size=self.batch_size, verbose=0), None), self.labels
+        if output is None and all(_suits_predict(part) for part in keras.tree.flatten(self.images)):
+            embeddings = model.predict(self.images, batch_size=self.batch_size, verbose=0)
+            return embeddings_of(model, embeddings, None), self.labels
         blocks = (self._block(slice(start, start + self.batch_size)) for start in range(0, len(self), self.batch_size))
         return np.concatenate([_embed_batch(model, images, output) for images in blocks]), self.labels
 
@@ -32,7 +30,7 @@ class _Arrays:
         return self._block(slice(0, len(self), max(1, -(-len(self) // number))))
 
     def _block(self, rows):
-        return keras.tree.map_structure(lambda part: _as_input(_read(part, rows)), self.images)
+        return keras.tree.map_structure(lambda part: _as_batch(_read(part, rows)), self.images)
 
 
 class _Batches:
@@ -72,7 +70,7 @@ class _Batches:
             labels = keras.ops.convert_to_numpy(labels)
         elif isinstance(batch, (tuple, list)) and len(batch) == 1:
             images = batch[0]
-        return keras.tree.map_structure(_as_input, images), labels
+        return keras.tree.map_structure(_as_batch, images), labels
 
 
 class _Rows:
@@ -158,9 +156,18 @@ def _stacked_or_inputs(images, labels):
     return np.asarray(images)
 
 
-def _as_input(part):
-    """NumPy's own strings as Python objects, which is what Keras takes."""
-    return part.astype(object) if isinstance(part, np.ndarray) and part.dtype.kind in "US" else part
+def _suits_predict(part):
+    """Whether `predict` takes an array as it is: it copies a memory map whole, and refuses NumPy's strings."""
+    return type(part) is np.ndarray and part.dtype.kind not in "USO"
+
+
+def _as_batch(part):
+    """Strings in NumPy as a tensor, which is what `predict_on_batch` takes."""
+    if isinstance(part, np.ndarray) and part.dtype.kind in "USO" and keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.convert_to_tensor(part)
+    return part
 
 
 def _read(part, rows):

@@ -30,11 +30,7 @@ def spread(embeddings, labels):
     """
     rows, classes = unit_rows(embeddings), codes_of("labels", labels, embeddings)
     sizes = np.bincount(classes)
-    if len(sizes) < 2 or sizes.max() < 2:
-        raise ValueError(
-            "`labels` must hold two classes or more, and one of two samples or more. Received: "
-            f"{len(sizes)} classes, the largest of {sizes.max()}."
-        )
+    check_sizes(sizes)
     sums = _sums(rows, classes, len(sizes))
     pairs = sizes * (sizes - 1)
     intra = _mean_of(pairs - _similar_pairs(rows, classes, sums), pairs)
@@ -86,6 +82,22 @@ def mode_spread(embeddings, labels, modes):
         "within_mode_distance": _mean_of(class_within - class_alike, class_within),
         "cross_mode_distance": _mean_of(cross - (all_alike - class_alike), cross),
     }
+
+
+def check_sizes(sizes):
+    """`sizes` of the classes `(C,)`."""
+    if len(sizes) < 2 or sizes.max() < 2:
+        raise ValueError(
+            "`labels` must hold two classes or more, and one of two samples or more. Received: "
+            f"{len(sizes)} {'class' if len(sizes) == 1 else 'classes'}, the largest of {sizes.max()}."
+        )
+
+
+def check_classes(labels, modes=None):
+    """Raise now what `measure` would raise for these labels and modes whatever the embeddings."""
+    check_sizes(np.bincount(codes_of("labels", labels, labels)))
+    if modes is not None:
+        codes_of("modes", modes, labels)
 
 
 def _sums(rows, groups, num_groups):
