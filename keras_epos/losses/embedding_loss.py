@@ -115,6 +115,10 @@ class EmbeddingLoss(keras.losses.Loss):
         labels, embeddings = labels_and_embeddings(y_true, y_pred, self.dtype, self.takes_label_rows)
         return per_anchor(self.terms(labels, embeddings), self.average_over)
 
+    def share_of(self, statistic):
+        """Share of the batch that a statistic was measured on, which is its weight in a mean over batches."""
+        return 1.0 if statistic == "valid_anchors" else self.statistics["valid_anchors"]
+
     def refuse_untrained(self):
         if self.needs_adoption and self._layer is None:
             raise ValueError(

@@ -64,5 +64,8 @@ class WeightedSum(EmbeddingLoss):
             self.statistics["valid_anchors"] = ops.max(ops.stack(shares))
         return total
 
+    def share_of(self, statistic):
+        return self.losses[statistic].statistics["valid_anchors"] if statistic in self.losses else 1.0
+
     def call(self, y_true, y_pred):
         return sum(self.weights.get(name, 1.0) * loss.call(y_true, y_pred) for name, loss in self.losses.items())

@@ -1,9 +1,14 @@
 """What a model does with the losses of this library: own their weights, train, save and log them."""
 
+import functools
+
 import keras
+from keras.src.utils.tracking import DotNotTrackScope
 
 from keras_epos.training.loss_structure import resolved
+from keras_epos.training.means import EpochLoss, LossOfEachOutput, MeasuredMean
 from keras_epos.training.optimizers import by_part
+from keras_epos.training.pairs_watch import refuse_cut_targets, watched
 
 
 class AdoptsLosses:
@@ -16,6 +21,8 @@ class AdoptsLosses:
     _embedding_losses = ()
     _loss_state = ()
     _watched = {}
+    _prefixes = ()
+    _has_other_losses = False
 
     @property
     def output_dims(self):
@@ -29,16 +36,25 @@ class AdoptsLosses:
     def _compile(self, optimizer, loss, backbone_optimizer=None, **arguments):
         loss, by_output = resolved(loss, self.output_dims)
         # Keras tells `compile_from_config` what compile was given, so the pair is remembered, not its merger.
-        self._compile_arguments = {"optimizer": optimizer, "loss": loss, **arguments}
-        if backbone_optimizer is not None:
-            self._compile_arguments["backbone_optimizer"] = backbone_optimizer
+        with DotNotTrackScope():
+            self._compile_arguments = {"optimizer": optimizer, "loss": loss, **arguments}
+            if backbone_optimizer is not None:
+                self._compile_arguments["backbone_optimizer"] = backbone_optimizer
         self._adopt(by_output)
+        self._has_other_losses = len([one for one in keras.tree.flatten(loss) if one is not None]) > len(by_output)
         optimizer, backbone_optimizer = keras.optimizers.get(optimizer), keras.optimizers.get(backbone_optimizer)
         parts = [(layer, of_layer, 1) for layer, of_layer in self.parts(optimizer)]
         for state in self._loss_state:
             if isinstance(state, keras.Layer):
                 parts.append((state, optimizer, getattr(state, "learning_rate_multiplier", 1)))
         super().compile(optimizer=by_part(backbone_optimizer or optimizer, parts), loss=loss, **arguments)
+        # Keras takes what it set itself for no part of the model's state, and a built model takes no more.
+        with DotNotTrackScope():
+            if self._embedding_losses:
+                self._loss_tracker = EpochLoss()
+            if len(self.output_dims) > 1 and loss is not None:
+                weights = arguments.get("loss_weights")
+                self._compile_loss = LossOfEachOutput(loss, weights, output_names=self.output_names)
 
     def _adopt(self, by_output):
         dims = self.output_dims
@@ -51,7 +67,7 @@ class AdoptsLosses:
         # As Keras names metrics: by the output where there are several.
         self._prefixes = [f"{name}_" if len(dims) > 1 else "" for name in by_output]
         self._watched = {
-            prefix + name: keras.metrics.Mean(prefix + name)
+            prefix + name: MeasuredMean(prefix + name)
             for prefix, loss in zip(self._prefixes, self._embedding_losses, strict=True)
             for name in loss.statistic_names
         }
@@ -61,11 +77,54 @@ class AdoptsLosses:
         for loss in self._embedding_losses:
             loss.training = training
         total = super().compute_loss(x, y, y_pred, sample_weight, training)
-        for prefix, loss in zip(getattr(self, "_prefixes", ()), self._embedding_losses, strict=True):
+        shares = [1.0] if self._has_other_losses else []
+        for prefix, loss in zip(self._prefixes, self._embedding_losses, strict=True):
+            shares.append(loss.statistics["valid_anchors"])
             for name, value in loss.statistics.items():
-                self._watched[prefix + name].update_state(value)
+                self._watched[prefix + name].update_state(value, loss.share_of(name))
             loss.statistics = None
+        if self._embedding_losses:
+            self._loss_tracker.weigh(functools.reduce(keras.ops.maximum, shares), training)
         return total
+
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **arguments):
+        """As `keras.Model.fit`. A run whose batches hold no pairs is said to in one warning.
+
+        The epoch's loss and statistics are means over the anchors that take part: a batch without pairs has no weight.
+
+        Raises:
+            ValueError: If an array of labels has values that the backend would cut.
+        """
+        refuse_cut_targets(y)
+        validation = arguments.get("validation_data")
+        refuse_cut_targets(validation[1] if isinstance(validation, (tuple, list)) else None)
+        if self._embedding_losses:
+            callbacks = watched(callbacks, y)
+        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **arguments)
+
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        steps=None,
+        callbacks=None,
+        return_dict=False,
+        **arguments,
+    ):
+        """As `keras.Model.evaluate`. Where no batch holds a pair the loss is NaN, with one warning.
+
+        Raises:
+            ValueError: If an array of labels has values that the backend would cut.
+        """
+        refuse_cut_targets(y)
+        if self._embedding_losses:
+            callbacks = watched(callbacks)
+        return super().evaluate(
+            x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict=return_dict, **arguments
+        )
 
     def get_compile_config(self):
         if not self.compiled:
