@@ -4,6 +4,7 @@ import keras
 
 from keras_epos.training.adopts_losses import AdoptsLosses
 from keras_epos.training.backbone import load_backbone, pooling_for, set_dtype_policy
+from keras_epos.training.frozen_layers import freeze_layers, frozen_layers, layers_by_path
 
 
 @keras.saving.register_keras_serializable(package="keras_epos")
@@ -41,14 +42,9 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
     def __init__(self, backbone, embedding_dim=128, freeze_batch_norm=False, normalize=True, dtype=None, name=None):
         super().__init__(name=name, dtype=dtype)
         self.backbone = load_backbone(backbone)
-        self.embedding_dim = embedding_dim
         self.freeze_batch_norm = freeze_batch_norm
-        self.normalize = normalize
         set_dtype_policy(self.backbone, self.dtype_policy)
-        if freeze_batch_norm:
-            for layer in self.backbone._flatten_layers():
-                if isinstance(layer, keras.layers.BatchNormalization):
-                    layer.trainable = False
+        self._keep_batch_norm()
         self.pooling = None
         self.embedding = keras.layers.Dense(embedding_dim, dtype=self.dtype_policy, name="embedding")
         to_float32 = keras.layers.UnitNormalization if normalize else keras.layers.Identity
@@ -61,7 +57,8 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
             self.backbone.build(input_shape)
         features = self.backbone.compute_output_shape(input_shape)
         self.pooling = pooling_for(features, self.dtype_policy)
-        self.embedding.build((None, features[-1]))
+        if not self.embedding.built:
+            self.embedding.build((None, features[-1]))
         self.built = True
 
     def call(self, inputs, training=False):
@@ -72,6 +69,16 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
 
     def compute_output_shape(self, input_shape):
         return input_shape[0], self.embedding_dim
+
+    @property
+    def embedding_dim(self):
+        """Number of dimensions of the embeddings."""
+        return self.embedding.units
+
+    @property
+    def normalize(self):
+        """Whether embeddings are divided by their norm."""
+        return isinstance(self.unit_norm, keras.layers.UnitNormalization)
 
     @property
     def output_dims(self):
@@ -92,7 +99,14 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
             backbone_optimizer: Optimizer of the backbone, usually with a smaller learning rate, or `None`.
             arguments: All others of `keras.Model.compile`.
         """
+        self._keep_batch_norm()
         self._compile(optimizer, loss, backbone_optimizer, **arguments)
+
+    def _keep_batch_norm(self):
+        # Again in every compile, as `backbone.trainable = True` reaches these layers too.
+        for layer in self.backbone._flatten_layers() if self.freeze_batch_norm else ():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
 
     def get_config(self):
         return {
@@ -102,9 +116,35 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
             "normalize": self.normalize,
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
             "name": self.name,
+            # What was set on the layers afterwards: low-rank adaptation, quantization, what is trained.
+            "embedding": keras.saving.serialize_keras_object(self.embedding),
+            "frozen_layers": frozen_layers(self.own_layers()),
         }
 
     @classmethod
     def from_config(cls, config):
-        config = dict(config, backbone=keras.saving.deserialize_keras_object(config["backbone"]))
-        return cls(**config)
+        config = dict(config)
+        if not isinstance(config["backbone"], dict):
+            # A name or path would make a file that is loaded open another one, or the network.
+            raise ValueError(
+                "`config` must hold the backbone as a serialized model. Received: "
+                f"backbone={config['backbone']!r}. To build one by name or path call {cls.__name__}(backbone)."
+            )
+        config["backbone"] = keras.saving.deserialize_keras_object(config["backbone"])
+        embedding, frozen = config.pop("embedding", None), config.pop("frozen_layers", None)
+        model = cls(**config)
+        if embedding is not None:
+            model._replace_embedding(keras.saving.deserialize_keras_object(embedding))
+        if frozen is not None:
+            freeze_layers(model.own_layers(), frozen)
+        return model
+
+    def own_layers(self):
+        """The model's layers by their path, outer ones first, without those that hold weights of a loss."""
+        return {self.name: self, **layers_by_path(self.backbone, "backbone"), "embedding": self.embedding}
+
+    def _replace_embedding(self, layer):
+        was_locked, self._tracker.locked = self._tracker.locked, False
+        self._tracker.untrack(self.embedding)
+        self.embedding = layer
+        self._tracker.locked = was_locked
