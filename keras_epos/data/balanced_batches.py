@@ -80,7 +80,8 @@ def balanced_batches(
             process i takes the global steps i, i + num_shards, ... Whole batches are shared out, never
             parts of one. **Leave it at 1 under a `tf.distribute` strategy**: Keras cuts each batch
             there, so P x K is the global batch, and one of n replicas mines among P / n classes. Let
-            n divide P, so that no class is torn apart.
+            n divide P, so that no class is torn apart. With shards, Keras would stop after as many
+            parts of batches as there are batches, and never reach the rest.
         shard_index: this process, in `[0, num_shards)`.
 
     Returns:

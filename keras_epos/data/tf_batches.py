@@ -26,6 +26,11 @@ def tf_batches(inputs, labels, indices, load, passes, replace):
     """
     import tensorflow as tf
 
+    if passes.num_shards > 1 and tf.distribute.has_strategy():
+        raise ValueError(
+            "`num_shards` must be 1 under a tf.distribute strategy, which shares out each batch itself. Received: "
+            f"num_shards={passes.num_shards} in the scope of a {type(tf.distribute.get_strategy()).__name__}."
+        )
     numbers = _step_numbers(passes).map(passes.global_step)
     if load is None:
         dataset = _stacked(numbers, inputs, labels, indices)

@@ -67,6 +67,10 @@ def test_what_is_shared_out_already_is_not_shared_out_again():
     part = balanced_batches(INPUTS, LABELS, 4, 3, num_shards=2)
     assert whole.options().experimental_distribute.auto_shard_policy != off
     assert part.options().experimental_distribute.auto_shard_policy == off
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        balanced_batches(INPUTS, LABELS, 4, 3)
+        with pytest.raises(ValueError, match="num_shards=2 in the scope of a MirroredStrategy"):
+            balanced_batches(INPUTS, LABELS, 4, 3, num_shards=2)
 
 
 class Recorder(keras.Model):
