@@ -119,7 +119,7 @@ class StagedBatches(keras.utils.PyDataset):
 
     def start_epoch(self, epoch):
         """Let the next batches be those of `epoch`; what `StageByEpoch` calls."""
-        self.epoch, self._was_told = int(epoch), True
+        self.epoch, self._was_told = checked_integer("epoch", epoch, at_least=0), True
 
     def indices(self, epoch, batch):
         """The samples of a batch, int64 `(B,)`: a function of its arguments, whatever was drawn before."""

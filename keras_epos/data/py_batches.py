@@ -121,7 +121,7 @@ def _stacked(samples):
 
 def refuse_cut_labels(labels):
     """Raise `ValueError` for integers that JAX would cut to 32 bits, so that classes or samples would merge."""
-    if keras.backend.backend() != "jax" or not labels.size:
+    if keras.backend.backend() != "jax" or not labels.size or labels.dtype.kind not in "iu":
         return
     import jax
 

@@ -160,6 +160,8 @@ def test_a_split_can_be_passed_as_it_is():
         ({"epochs": (1, 1)}, "`epochs` and `weights` must have an entry for each of 3 parts"),
         ({"epochs": (0, 0, 0)}, "`epochs` must be integers of at least 0, not all 0"),
         ({"epochs": (1.5, 1, 1)}, "`epochs` must be integers"),
+        ({"epochs": (True, 1, 1)}, "`epochs` must be integers"),
+        ({"seed": 1.5}, r"`seed` must be an integer. Received: seed=1\.5"),
         ({"weights": (1, 1, -1)}, "`weights` must be finite and at least 0"),
         ({"weights": (1, 1)}, "`epochs` and `weights` must"),
         ({"classes_per_batch": 4}, "`samples_per_class` must be given with"),
@@ -182,3 +184,13 @@ def test_wrong_parts_are_named(parts):
 def test_a_first_stage_without_samples_is_named():
     with pytest.raises(ValueError, match="`parts` must have samples for the first stage"):
         curriculum.StagedBatches(INPUTS, LABELS, np.maximum(PARTS, 1))
+
+
+def test_the_labels_are_copied_and_epochs_are_integers():
+    labels = LABELS.copy()
+    staged = curriculum.StagedBatches(INPUTS, labels, PARTS, (2, 1, 2), 8)
+    labels[:] = 3
+    _, y, _ = staged[0]
+    np.testing.assert_array_equal(y, LABELS[staged.indices(0, 0)])
+    with pytest.raises(ValueError, match=r"`epoch` must be an integer of at least 0. Received: epoch=1\.5"):
+        staged.start_epoch(1.5)

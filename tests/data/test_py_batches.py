@@ -153,6 +153,23 @@ def test_what_cannot_be_loaded():
         balanced_batches(INPUTS, LABELS, 4, 3)[9]
 
 
+def test_nothing_is_drawn_beyond_the_end_of_a_pass():
+    """So that another tree, set between two passes, holds for all of the next one."""
+    drawn = []
+
+    class Recorded(AnchorNeighbourIndices):
+        def __call__(self, steps):
+            drawn.append(steps)
+            return super().__call__(steps)
+
+    batches = keras_epos.data.anchor_neighbour_batches(INPUTS, Recorded(LABELS, 2, 2, 3), steps=4)
+    assert len(list(batches)) == 4
+    assert drawn == [0, 1, 2, 3]
+    batches[0], batches[1], next(iter(batches))
+    assert sorted(drawn)[:5] == [0, 0, 1, 1, 2]
+    assert max(drawn) <= 6
+
+
 def test_neighbours_and_structures():
     labels = np.repeat(np.arange(10), 6)
     indices = AnchorNeighbourIndices(labels, 2, 2, 3)
@@ -179,6 +196,8 @@ def test_labels_that_jax_would_cut_are_refused():
             balanced_batches(np.arange(12), labels, 2, 3)
         with pytest.raises(ValueError, match="4294967303"):
             keras_epos.curriculum.StagedBatches(np.arange(12), labels, np.zeros(12, int), (1,), weights=(1.0,))
+        refuse_cut_labels(np.array([1e12]))
+        refuse_cut_labels(np.array(["a"]))
         refuse_cut_labels(np.array([2**32 - 1], "uint32"))
         refuse_cut_labels(np.array([2**31 - 1, -(2**31)]))
     with jax.enable_x64(True):
