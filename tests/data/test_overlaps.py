@@ -66,6 +66,7 @@ def test_places_of_a_label_that_runs_out():
     assert kept.tolist() == drawn.tolist()
 
 
+@pytest.mark.backend("tensorflow", reason="reads a tf.data.Dataset")
 def test_batches_bring_rows_of_labels_and_ids():
     labels = labels_of(1)
     inputs = np.arange(60, dtype="float32")
@@ -78,6 +79,7 @@ def test_batches_bring_rows_of_labels_and_ids():
                 np.testing.assert_array_equal(y[:, 8], rows)
 
 
+@pytest.mark.backend("tensorflow", reason="reads a tf.data.Dataset")
 def test_resumes_at_a_step():
     labels, inputs = labels_of(2), np.arange(60)
     whole = [x.numpy() for x, _ in balanced_batches(inputs, labels, 3, 4, steps=20)]

@@ -30,6 +30,7 @@ def paths(tmp_path):
     return [str(tmp_path / f"ä{number}.png") for number in range(7)]
 
 
+@pytest.mark.backend("tensorflow", reason="compares with TensorFlow")
 @pytest.mark.parametrize(("form", "exact", "resized"), [("PNG", 0, 0.01), ("JPEG", 8, 4)])
 def test_equals_the_tensorflow_path(form, exact, resized):
     out = io.BytesIO()
@@ -68,6 +69,7 @@ def test_load_image_takes_paths_bytes_and_seeds(paths, tmp_path):
         load(np.zeros((4, 4, 3)))
 
 
+@pytest.mark.backend("tensorflow", reason="compares with TensorFlow")
 def test_crops_and_flips_have_the_distribution_of_tensorflow():
     """Height, width, place and side of 400 crops each, compared by their mean and their quartiles."""
     image = np.stack([*np.meshgrid(np.arange(120), np.arange(100), indexing="ij"), np.zeros((120, 100))], -1)
