@@ -151,4 +151,4 @@ class CollapseMonitor(keras.callbacks.Callback):
             yield f"{values['coinciding']:.0%} of the samples lie on another one of their class"
         rank, before = values["effective_rank"], self.initial["effective_rank"]
         if rank < self.rank_share * before:
-            yield f"the embeddings use {rank:.1f} directions instead of {before:.1f} before training"
+            yield f"the embeddings use {rank:.1f} directions instead of {before:.1f} when the run began"

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 
 from keras_epos.callbacks.outputs import check_output
-from keras_epos.callbacks.sources import embed, source
+from keras_epos.callbacks.sources import check_first_batch, embed, source
 from keras_epos.hierarchy import ClassHierarchy, class_means
+from keras_epos.hierarchy.class_distances import integer_labels
 from keras_epos.retrieval.checks import check_count
 
 
@@ -62,6 +63,8 @@ class HierarchyRebuild(keras.callbacks.Callback):
         self.hierarchy = None
         self.history = []
         self._source = source("images", images, labels, batch_size)
+        if self._source.labels is not None:
+            integer_labels(self._source.labels)
 
     def on_train_begin(self, logs=None):
         losses = self._losses()
@@ -72,6 +75,9 @@ class HierarchyRebuild(keras.callbacks.Callback):
         if losses:
             # That of a loaded model, until the next one is due; or none, whatever an earlier run left in `indices`.
             self._use(losses[0].hierarchy)
+        check_first_batch(self.model, self._source, self.output)
+        if self._source.labels is not None:
+            self._check_classes(losses)
 
     def on_epoch_begin(self, epoch, logs=None):
         since = epoch - self.warm_up_epochs
@@ -95,6 +101,16 @@ class HierarchyRebuild(keras.callbacks.Callback):
                 "nodes": [len(np.unique(self.hierarchy.nodes[level])) for level in levels],
             }
         )
+
+    def _check_classes(self, losses):
+        """Refuse now what the loss would refuse after the epochs of the warm-up."""
+        classes = np.unique(self._source.labels)
+        for loss in losses:
+            if not np.array_equal(classes, np.arange(loss.num_classes)):
+                raise ValueError(
+                    f"`labels` must have the classes 0 to {loss.num_classes - 1} of the loss, each with a sample. "
+                    f"Received: {len(classes)} classes from {classes[0]} to {classes[-1]}."
+                )
 
     def _use(self, hierarchy):
         self.hierarchy = hierarchy

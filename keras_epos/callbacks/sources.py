@@ -10,7 +10,7 @@ class _Arrays:
     """Images in arrays, or in what is read in blocks such as an h5py data set, with their labels."""
 
     def __init__(self, images, labels, batch_size):
-        self.images, self.labels, self.batch_size = images, labels, batch_size
+        self.images, self.labels, self.batch_size = images, labels, int(batch_size)
 
     def __len__(self):
         return len(self.labels)

@@ -13,6 +13,7 @@ from keras_epos.collapse.noise_model import check_points, check_positive, distan
 from keras_epos.collapse.noisy_draws import check_positives
 from keras_epos.collapse.noisy_labels import check_noise, observed_labels
 from keras_epos.collapse.noisy_steps import margin_step, triplet_step
+from keras_epos.retrieval.checks import check_count
 
 STEPS = {"triplet": triplet_step, "margin": margin_step}
 # Of the boundary, as a share of that of the points.
@@ -74,7 +75,7 @@ def descend(
         ValueError: If an argument is out of range or the shapes do not fit.
     """
     points, classes = check_points(points, classes, len(points))
-    _check(classes, flip_probability, loss, positives, steps, seeds)
+    _check(classes, flip_probability, loss, positives, steps, seeds, learn_boundary, record_every)
     for name, value in (("margin", margin), ("boundary", boundary), ("learning_rate", learning_rate)):
         check_positive(name, value)
     generators = [np.random.default_rng(seed) for seed in seeds]
@@ -94,16 +95,19 @@ def descend(
     return Descent(points, boundary, np.stack(path), np.array(recorded))
 
 
-def _check(classes, flip_probability, loss, positives, steps, seeds):
+def _check(classes, flip_probability, loss, positives, steps, seeds, learn_boundary, record_every):
     check_noise(flip_probability, 2)
     check_positives(positives)
     if classes.max() != 1:
         raise ValueError(f"`classes` must hold two classes. Received: {classes.max() + 1} classes.")
     if loss not in STEPS:
         raise ValueError(f"`loss` must be one of {tuple(STEPS)}. Received: loss={loss!r}.")
-    if steps != int(steps) or steps < 1:
-        raise ValueError(f"`steps` must be a positive integer. Received: steps={steps}.")
-    if not len(seeds):
+    check_count("steps", steps)
+    if record_every is not None:
+        check_count("record_every", record_every)
+    if not isinstance(learn_boundary, (bool, np.bool_)):
+        raise ValueError(f"`learn_boundary` must be True or False. Received: learn_boundary={learn_boundary!r}.")
+    if not np.iterable(seeds) or not len(seeds):
         raise ValueError(f"`seeds` must hold at least one integer. Received: seeds={seeds}.")
 
 

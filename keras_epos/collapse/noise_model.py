@@ -138,5 +138,5 @@ def check_points(points, classes, num_classes):
 
 
 def check_positive(name, value):
-    if not (np.isfinite(value) and value > 0):
-        raise ValueError(f"`{name}` must be positive and finite. Received: {name}={value}.")
+    if isinstance(value, (bool, str)) or not (np.isfinite(value) and value > 0):
+        raise ValueError(f"`{name}` must be positive and finite. Received: {name}={value!r}.")

@@ -77,5 +77,5 @@ def observed_labels(classes, flip_probability, num_classes, uniform):
 def check_noise(flip_probability, num_classes):
     if not 0 <= flip_probability <= 1:
         raise ValueError(f"`flip_probability` must be in [0, 1]. Received: flip_probability={flip_probability}.")
-    if num_classes != int(num_classes) or num_classes < 2:
-        raise ValueError(f"`num_classes` must be an integer of at least 2. Received: num_classes={num_classes}.")
+    if isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer)) or num_classes < 2:
+        raise ValueError(f"`num_classes` must be an integer of at least 2. Received: num_classes={num_classes!r}.")

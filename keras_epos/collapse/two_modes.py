@@ -3,6 +3,7 @@
 import numpy as np
 
 from keras_epos.collapse.noise_model import check_positive
+from keras_epos.retrieval.checks import check_count
 
 
 def two_modes(per_mode, distance, other_distance):
@@ -19,8 +20,7 @@ def two_modes(per_mode, distance, other_distance):
     Raises:
         ValueError: If an argument is out of range.
     """
-    if per_mode != int(per_mode) or per_mode < 1:
-        raise ValueError(f"`per_mode` must be a positive integer. Received: per_mode={per_mode}.")
+    check_count("per_mode", per_mode)
     check_positive("other_distance", other_distance)
     if not 0 <= distance <= 2 * other_distance:
         raise ValueError(

@@ -28,14 +28,7 @@ def class_means(embeddings, labels):
     Raises:
         ValueError: If the shapes do not fit, labels are not integers, or an embedding is not finite.
     """
-    embeddings, labels = np.asarray(embeddings), np.asarray(labels)
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels):
-        raise ValueError(
-            "`labels` must be integers of shape (N,), at least one. "
-            f"Received: labels of dtype {labels.dtype} and shape {labels.shape}."
-        )
+    embeddings, labels = np.asarray(embeddings), integer_labels(labels)
     if embeddings.ndim != 2 or len(embeddings) != len(labels):
         raise ValueError(
             f"`embeddings` must have shape (N, D) with a row for each of {len(labels)} labels. "
@@ -47,6 +40,19 @@ def class_means(embeddings, labels):
         part = slice(start, start + _ROWS)
         np.add.at(sums, rows_of.reshape(-1)[part], _unit(embeddings[part]))
     return classes, counts, sums / counts[:, None]
+
+
+def integer_labels(labels):
+    """Labels as an array `(N,)`; raises a `ValueError` unless they are integers."""
+    labels = np.asarray(labels)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or not len(labels):
+        raise ValueError(
+            "`labels` must be integers of shape (N,), at least one. "
+            f"Received: labels of dtype {labels.dtype} and shape {labels.shape}."
+        )
+    return labels
 
 
 def _unit(rows):

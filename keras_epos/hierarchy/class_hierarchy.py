@@ -46,8 +46,7 @@ class ClassHierarchy:
         self.means = np.asarray(means, np.float32)
         self.counts = np.asarray(counts)
         self.classes = np.arange(len(self.means)) if classes is None else np.asarray(classes)
-        if isinstance(num_levels, bool) or not isinstance(num_levels, (int, np.integer)) or num_levels < 1:
-            raise ValueError(f"`num_levels` must be an integer of at least 1. Received: num_levels={num_levels!r}.")
+        _check_integer("num_levels", num_levels, 1, None)
         if linkage not in LINKAGES:
             raise ValueError(f"`linkage` must be one of {sorted(LINKAGES)}. Received: linkage={linkage!r}.")
         if self.means.ndim != 2 or not np.isfinite(self.means).all() or not len(self.means):
@@ -105,7 +104,8 @@ class ClassHierarchy:
         return beta + self.distance(anchor, negative) - self.spread[self._place(anchor)]
 
     def neighbours(self, label, count=8):
-        """The labels of the `count` classes nearest to one by `d`, nearest first: integers `(count,)`."""
+        """The labels of the `count` classes nearest to one by `d`, or as many as there are, nearest first: integers."""
+        _check_integer("count", count, 0, None)
         place = self._place(label)
         distances = distances_between(self.means[place : place + 1], self.means)[0]
         distances[place] = np.inf
@@ -122,6 +122,7 @@ class ClassHierarchy:
 
     def groups(self, level):
         """The classes of each node at a level, from 0 to `num_levels`: a list of arrays of labels, largest first."""
+        _check_integer("level", level, 0, self.num_levels)
         _, place, sizes = np.unique(self.nodes[level], return_inverse=True, return_counts=True)
         parts = np.split(self.classes[np.argsort(place, kind="stable")], np.cumsum(sizes)[:-1])
         return sorted(parts, key=lambda part: (-len(part), part[0]))
@@ -164,3 +165,10 @@ class ClassHierarchy:
         if unknown.size:
             raise ValueError(f"`labels` must be classes of the hierarchy. Received: {unknown.flat[0]}.")
         return places
+
+
+def _check_integer(name, value, lowest, highest):
+    is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not is_integer or value < lowest or (highest is not None and value > highest):
+        allowed = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
+        raise ValueError(f"`{name}` must be an integer {allowed}. Received: {name}={value!r}.")

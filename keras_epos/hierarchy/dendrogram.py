@@ -35,10 +35,11 @@ def draw_dendrogram(hierarchy, names=None, axis=None, num_groups=None):
             f"{len(hierarchy)} classes."
         )
     num_groups = max(1, len(hierarchy) // 8) if num_groups is None else num_groups
-    if not 1 <= num_groups <= len(hierarchy):
+    is_integer = isinstance(num_groups, (int, np.integer)) and not isinstance(num_groups, bool)
+    if not is_integer or not 1 <= num_groups <= len(hierarchy):
         raise ValueError(
-            f"`num_groups` must be from 1 to the number of classes, {len(hierarchy)}. "
-            f"Received: num_groups={num_groups}."
+            f"`num_groups` must be an integer from 1 to the number of classes, {len(hierarchy)}. "
+            f"Received: num_groups={num_groups!r}."
         )
     if axis is None:
         _, axis = plt.subplots(figsize=(8, 1 + 0.14 * len(names)), layout="constrained")

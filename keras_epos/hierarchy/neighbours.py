@@ -24,8 +24,12 @@ def nearest_classes(means, count):
     """
     means = np.asarray(means)
     size = len(means)
-    if not 0 <= count < size:
-        raise ValueError(f"`count` must be less than the number of classes, {size}. Received: count={count}.")
+    is_integer = isinstance(count, (int, np.integer)) and not isinstance(count, bool)
+    if not is_integer or not 0 <= count < size:
+        raise ValueError(
+            f"`count` must be an integer from 0 on and less than the number of classes, {size}. "
+            f"Received: count={count!r}."
+        )
     found = np.zeros((size, count), np.int64)
     for start in range(0, size, _ROWS):
         distances = distances_between(means[start : start + _ROWS], means)

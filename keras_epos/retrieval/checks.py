@@ -1,6 +1,7 @@
 """What can be wrong with the arguments."""
 
 import difflib
+import warnings
 from collections.abc import Iterable
 
 import numpy as np
@@ -34,6 +35,33 @@ def check_embeddings(name, embeddings):
         largest = np.abs(rows).max(axis=1, keepdims=True)
         rows = rows / np.where(largest > 0, largest, 1)
     return rows
+
+
+def check_order(embeddings, labels, gallery_embeddings):
+    """Turn away labels in the place of embeddings, and embeddings in that of labels."""
+    if len(np.shape(labels)) != 2 or np.shape(labels)[1] == 1:
+        return
+    for name, values in (("embeddings", embeddings), ("gallery_embeddings", gallery_embeddings)):
+        if len(np.shape(values)) == 1:
+            raise ValueError(
+                f"`{name}` must be numbers of shape (rows, dim). Received: {name}={_describe(_to_numpy(values))} and "
+                f"labels={_describe(_to_numpy(labels))}. The order is embeddings, labels, gallery embeddings, gallery "
+                "labels."
+            )
+
+
+def warn_of_pairs(queries, gallery, labels, gallery_labels):
+    """Warn when labels seem to say whether row `i` of both sides match, which is another task."""
+    if gallery is queries or len(queries) != len(gallery):
+        return
+    first, second = (_to_numpy(values) for values in (labels, gallery_labels))
+    if first.ndim == 1 and np.array_equal(first, second) and np.array_equal(np.unique(first), [0, 1]):
+        warnings.warn(
+            "The labels of queries and gallery are the same zeros and ones. If they say whether row i of one side "
+            "matches row i of the other, this is no retrieval: labels must be classes, so that all rows of a class "
+            "match each other.",
+            stacklevel=3,
+        )
 
 
 def check_labels(name, labels, num_rows):

@@ -7,8 +7,10 @@ from keras_epos.retrieval.checks import (
     check_gallery_arguments,
     check_matched,
     check_metrics,
+    check_order,
     check_ranks,
     check_within,
+    warn_of_pairs,
 )
 from keras_epos.retrieval.classes import relate
 from keras_epos.retrieval.precision import precision_at_r
@@ -76,11 +78,14 @@ def evaluate(
     metrics = check_metrics(metrics, METRICS)
     ranks = check_ranks(k) if "recall" in metrics else ()
     check_count("block_size", block_size)
+    check_order(embeddings, labels, gallery_embeddings)
     check_gallery_arguments(gallery_embeddings, gallery_labels, ids, gallery_ids)
     queries, gallery = sides(embeddings, gallery_embeddings, ids, gallery_ids)
     classes = relate(same_class, queries, gallery, labels, gallery_labels)
     if "recall" in metrics:
         check_within(ranks, len(gallery) - int(gallery_embeddings is None), ALL_FOUND)
+    if ids is None:
+        warn_of_pairs(queries, gallery, labels, gallery_labels)
     best, num_positives = best_positives(classes)
     matched = np.flatnonzero(num_positives)
     check_matched(matched, queries, gallery)

@@ -17,7 +17,7 @@ def functional(structure):
     embedding = keras.layers.Dense(4, name="embedding")(inputs)
     classes = keras.layers.Dense(3, name="classes")(embedding)
     maps = keras.layers.Reshape((2, 2), name="maps")(embedding)
-    parts = {"embedding": embedding, "classes": classes, "maps": maps}
+    parts = {"classes": classes, "embedding": embedding, "maps": maps}
     return keras.Model(inputs, structure(parts))
 
 
@@ -32,7 +32,7 @@ class Subclassed(keras.Model):
 
 MODELS = {
     "dictionary": (lambda: functional(dict), ["embedding"]),
-    "list": (lambda: functional(lambda parts: list(parts.values())), ["embedding", 0, np.int64(0)]),
+    "list": (lambda: functional(lambda parts: list(parts.values())), ["embedding", 1, np.int64(1)]),
     "subclass": (Subclassed, ["embedding"]),
     "single": (lambda: functional(lambda parts: parts["embedding"]), ["embedding", 0, None]),
 }
@@ -43,7 +43,7 @@ def test_the_chosen_output_is_measured(kind):
     make, names = MODELS[kind]
     model = make()
     outputs = model.predict(IMAGES, verbose=0)
-    embeddings = outputs["embedding"] if isinstance(outputs, dict) else outputs[0] if kind == "list" else outputs
+    embeddings = outputs["embedding"] if isinstance(outputs, dict) else outputs[1] if kind == "list" else outputs
     expected = retrieval.evaluate(embeddings, LABELS, k=(1, 2))
     for name in names:
         recall = RecallAtK(IMAGES, LABELS, k=(1, 2), output=name, batch_size=5, gallery=(IMAGES, LABELS))
@@ -56,10 +56,10 @@ def test_the_chosen_output_is_measured(kind):
 @pytest.mark.parametrize(
     ("kind", "output", "message"),
     [
-        ("dictionary", None, r"Received: output=None and outputs .*Pass one of 'embedding', 'classes', 'maps'"),
-        ("dictionary", "embeding", r"'embedding', 'classes', 'maps'\. Received: output='embeding'\. Did you mean 'emb"),
-        ("dictionary", 0, r"`output` must be one of the model's outputs, 'embedding'.*Received: output=0"),
-        ("list", 3, r"'embedding', 'classes', 'maps', 0, 1, 2\. Received: output=3"),
+        ("dictionary", None, r"Received: output=None and outputs .*Pass one of 'classes', 'embedding', 'maps'"),
+        ("dictionary", "embeding", r"'classes', 'embedding', 'maps'\. Received: output='embeding'\. Did you mean 'emb"),
+        ("dictionary", 0, r"`output` must be one of the model's outputs, 'classes'.*Received: output=0"),
+        ("list", 3, r"'classes', 'embedding', 'maps', 0, 1, 2\. Received: output=3"),
         ("list", "maps", r"must return one embedding.*Received: \(12, 2, 2\) in output 'maps'"),
         ("single", "classes", r"outputs, 'embedding', 0\. Received: output='classes'"),
     ],

@@ -186,6 +186,7 @@ def test_an_integer_may_be_one_of_numpy(model):
         (CollapseMonitor, {"labels": np.arange(30)}, "Received: 30 classes, the largest of 1"),
         (CollapseMonitor, {"labels": np.zeros(30, int)}, "Received: 1 class"),
         (CollapseMonitor, {"modes": LABELS[:4]}, "`modes` must have one entry for each of 30 rows"),
+        (HierarchyRebuild, {"labels": LABELS.astype(str)}, "`labels` must be integers"),
         (HierarchyRebuild, {"warm_up_epochs": 1.0}, r"warm_up_epochs=1\.0"),
         (HierarchyRebuild, {"every": True}, "every=True"),
     ],

@@ -176,7 +176,13 @@ WRONG = [
     ({"boundary": 0}, "`boundary` must be positive"),
     ({"learning_rate": np.inf}, "`learning_rate` must be positive"),
     ({"steps": 0}, "`steps` must be a positive integer"),
+    ({"steps": 1.0}, r"`steps` must be a positive integer. Received: steps=1\.0"),
+    ({"steps": True}, "steps=True"),
+    ({"record_every": 0.5}, r"record_every=0\.5"),
+    ({"learn_boundary": 0.5}, r"learn_boundary=0\.5"),
+    ({"margin": True}, "margin=True"),
     ({"seeds": ()}, "`seeds` must hold"),
+    ({"seeds": 3}, "`seeds` must hold"),
     ({"classes": np.arange(8)}, "`classes` must hold two classes"),
 ]
 

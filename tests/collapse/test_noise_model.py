@@ -230,6 +230,7 @@ WRONG = [
     ({"flip_probability": float("nan")}, "`flip_probability` must be in"),
     ({"margin": 0}, "`margin` must be positive"),
     ({"num_classes": 1}, "`num_classes` must be an integer of at least 2"),
+    ({"num_classes": 3.0}, r"num_classes=3\.0"),
     ({"num_classes": 2}, "`num_classes` must be at least 3"),
     ({"points": POINTS[:2]}, "`points` must be finite numbers"),
     ({"points": POINTS * np.nan}, "`points` must be finite numbers"),
@@ -256,5 +257,7 @@ def test_wrong_arguments_of_the_others():
         collapse.two_modes(3, 1, 0.4)
     with pytest.raises(ValueError, match="`per_mode` must be a positive integer"):
         collapse.two_modes(0, 1, 1)
+    with pytest.raises(ValueError, match=r"per_mode=2\.0"):
+        collapse.two_modes(2.0, 1, 1)
     with pytest.raises(ValueError, match="`margin` must be positive"):
         collapse.triplet_bound(0.1, -1)

@@ -1,5 +1,7 @@
 """Retrieval of one label an image, on random, tied and degenerate embeddings."""
 
+import warnings
+
 import numpy as np
 import pytest
 from brute_force import ALL_KS, assert_same, brute_force, leave_one_out, random_set, unit
@@ -244,6 +246,39 @@ def test_errors_name_the_argument(arguments, keywords, message):
 def test_nearest_refuses_more_than_the_gallery_holds():
     with pytest.raises(ValueError, match="`k` must be at most the number of references"):
         nearest(GOOD, k=6)
+
+
+def test_nearest_speaks_of_its_own_gallery():
+    with pytest.raises(ValueError, match=r"5 here\. Received: k=10\. Pass a smaller `k`, or a larger gallery"):
+        nearest(np.eye(3, 5), np.eye(5), k=10)
+    for k in ((1, 2), 1.0, True):
+        with pytest.raises(ValueError, match="`k` must be a positive integer"):
+            nearest(np.eye(5), k=k)
+
+
+def test_arguments_in_a_wrong_order_are_told():
+    rows = np.random.default_rng(0).normal(size=(6, 3))
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    with pytest.raises(ValueError, match=r"`embeddings` must be numbers.* The order is embeddings, labels, gallery"):
+        evaluate(labels, rows)
+    with pytest.raises(ValueError, match=r"`gallery_embeddings` must be numbers.* The order is embeddings, labels"):
+        evaluate(rows, rows, labels, labels, k=1)
+    with pytest.raises(ValueError, match=r"argmax\(axis=1\)"):
+        evaluate(rows, np.eye(3)[labels], k=1)
+
+
+def test_pairs_with_zeros_and_ones_are_told():
+    """Labels that say which pairs match would count every row of either kind as one class."""
+    first, second = np.random.default_rng(0).normal(size=(2, 8, 3))
+    match = np.arange(8) % 2
+    with pytest.warns(UserWarning, match="the same zeros and ones.*labels must be classes"):
+        evaluate(first, match, second, match, k=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evaluate(first, match, k=1)
+        evaluate(first, match, second, 1 - match, k=1)
+        evaluate(first, match, second[:6], match[:6], k=1)
+        evaluate(first, match + 1, second, match + 1, k=1)
 
 
 def test_only_the_metrics_asked_for():
