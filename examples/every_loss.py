@@ -19,7 +19,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
-from train_cars import Help, small_network
+from run_folder import remove_unfinished, replace
+from train_cars import small_network
+from train_options import Help
 
 import keras_epos
 from keras_epos.data import balanced_batches, image_batches
@@ -56,6 +58,7 @@ def parse_arguments():
 def main():
     args = parse_arguments()
     args.out.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(args.out)
     task = Clothes() if args.data_dir is None else Cars(args)
     steps = args.steps or task.steps
     results = args.out / f"{task.name}.csv"
@@ -103,9 +106,10 @@ class Clothes:
 class Cars:
     """Cars196 as features of a frozen backbone, computed once: car models to learn, unseen ones to find again."""
 
-    name, measures, steps = "cars196_features", ("unseen R@1",), 400
+    measures, steps = ("unseen R@1",), 400
 
     def __init__(self, args):
+        self.name = f"cars196_features-{Path(args.backbone).stem}-{args.image_size}"  # What the results depend on.
         self.split = keras_epos.datasets.cars196(args.data_dir)
         self.num_classes = int(self.split.train.labels.max()) + 1
         kept = args.out / f"features-{Path(args.backbone).stem}-{args.image_size}.npz"
@@ -117,7 +121,7 @@ class Cars:
                 name: backbone.predict(image_batches(part.inputs, args.image_size), verbose=1)
                 for name, part in zip(("train", "test"), self.split, strict=True)
             }
-            np.savez(kept, **parts)
+            replace(kept, lambda path: np.savez(path, **parts))
         features = np.load(kept)
         self.train_features, self.test_features = features["train"], features["test"]
 
@@ -181,12 +185,13 @@ def read(path):
 
 
 def write(path, done, measures):
-    unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["loss", "positives", "seed", "steps", *measures])
-        writer.writerows([*key, *(f"{value:.5f}" for value in values)] for key, values in done.items())
-    os.replace(unfinished, path)
+    def save(beside):
+        with beside.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["loss", "positives", "seed", "steps", *measures])
+            writer.writerows([*key, *(f"{value:.5f}" for value in values)] for key, values in done.items())
+
+    replace(path, save)
 
 
 def print_table(done, measures, seeds, steps):

@@ -22,7 +22,8 @@ import matplotlib
 matplotlib.use("Agg")
 import numpy as np
 from every_loss import Cars
-from train_cars import Help
+from run_folder import remove_unfinished, replace
+from train_options import Help
 
 import keras_epos
 from keras_epos.data import AnchorNeighbourIndices, anchor_neighbour_batches, balanced_batches
@@ -57,6 +58,7 @@ ARMS = {
 }
 DRAWN = "HTL, one tree"
 MEASURES = ("recall@1", "map@r")
+SETTINGS = ("backbone", "image_size", "embedding_dim", "batch", "epochs", "warm_up", "learning_rate")
 
 
 def parse_arguments():
@@ -81,6 +83,7 @@ def parse_arguments():
 def main():
     args = parse_arguments()
     args.out.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(args.out)
     cars = Cars(args)
     results, tree = args.out / "results.csv", args.out / f"tree-{'-'.join(settings_of(args))}.npz"
     done = read(results)
@@ -90,7 +93,7 @@ def main():
             if key not in done:
                 done[key], hierarchy = run(cars, ARMS[name], seed, args)
                 if name == DRAWN and seed == args.seeds[0]:
-                    hierarchy.save(tree)
+                    replace(tree, hierarchy.save)
                 write(results, done)
                 print(f"{name:<38}seed {seed}  " + "  ".join(f"{value:6.1%}" for value in done[key]), flush=True)
     print_table(done, args)
@@ -99,9 +102,9 @@ def main():
 
 
 def settings_of(args):
-    return tuple(
-        str(value) for value in (args.embedding_dim, args.batch, args.epochs, args.warm_up, args.learning_rate)
-    )
+    features = (Path(args.backbone).stem, args.image_size)
+    training = (args.embedding_dim, args.batch, args.epochs, args.warm_up, args.learning_rate)
+    return tuple(str(value) for value in (*features, *training))
 
 
 # --- a run ---
@@ -154,12 +157,13 @@ def read(path):
 
 
 def write(path, done):
-    unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["arm", "seed", "embedding_dim", "batch", "epochs", "warm_up", "learning_rate", *MEASURES])
-        writer.writerows([*key, *(f"{value:.5f}" for value in values)] for key, values in done.items())
-    os.replace(unfinished, path)
+    def save(beside):
+        with beside.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["arm", "seed", *SETTINGS, *MEASURES])
+            writer.writerows([*key, *(f"{value:.5f}" for value in values)] for key, values in done.items())
+
+    replace(path, save)
 
 
 def print_table(done, args):

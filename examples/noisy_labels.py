@@ -18,6 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+from run_folder import remove_unfinished, replace
 
 import keras_epos
 from keras_epos import curriculum
@@ -56,9 +57,11 @@ def parse_arguments():
 
 def main():
     args = parse_arguments()
-    args.out.mkdir(parents=True, exist_ok=True)
+    args.kept = kept_in(args)
+    args.kept.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(args.kept)
     train, test = load(args)
-    results, splits = args.out / "results.csv", args.out / "splits.csv"
+    results, splits = args.kept / "results.csv", args.kept / "splits.csv"
     done, split_rows = read(results), read(splits)
     for seed in args.seeds:
         for noise in args.noise:
@@ -80,6 +83,13 @@ def main():
     print_splits(split_rows, args)
     print_results(done, args)
     draw(train, args)
+
+
+def kept_in(args):
+    """Folder of splits and results, named by what they depend on beside what stands in their lines."""
+    data = "sample" if args.data_dir is None else f"{args.samples}-of-a-kind"
+    weights = "-".join(f"{weight:g}" for weight in args.weights)
+    return args.out / f"{data}-epochs-{args.epochs}-weights-{weights}"
 
 
 # --- data ---
@@ -117,7 +127,7 @@ def noisy(labels, noise, share, seed):
 
 def splits_of(learner, train, labels, args, seed, key):
     """`Parts` by each rule, from an embedding that was trained on all samples with their wrong labels."""
-    paths = {rule: args.out / f"parts-{'-'.join(key)}-{rule}-{seed}.csv".replace(" ", "-") for rule in RULES}
+    paths = {rule: args.kept / f"parts-{'-'.join(key)}-{rule}-{seed}.csv".replace(" ", "-") for rule in RULES}
     if not all(path.exists() for path in paths.values()):
         model = start(learner, seed)
         everything = np.zeros(len(labels), np.int64)
@@ -218,12 +228,13 @@ def read(path):
 
 
 def write(path, rows, names):
-    unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*KEYS, *names])
-        writer.writerows([*key, *(f"{value:.5f}" for value in values)] for key, values in rows.items())
-    os.replace(unfinished, path)
+    def save(beside):
+        with beside.open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow([*KEYS, *names])
+            writer.writerows([*key, *(f"{value:.5f}" for value in values)] for key, values in rows.items())
+
+    replace(path, save)
 
 
 def print_splits(rows, args):

@@ -1,6 +1,7 @@
 """The data sets of the study of collapse: classes to learn, and modes that they hide."""
 
 import gzip
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -107,7 +108,9 @@ def features_of(split, backbone, size=160):
         frozen = keras.Sequential([model.backbone, *([model.pooling] if model.pooling else [])])
         batches = [keras_epos.data.image_batches(part.inputs, size) for part in split]
         kept.parent.mkdir(exist_ok=True)
-        np.savez(kept, *(frozen.predict(part, verbose=1) for part in batches))
+        unfinished = kept.with_name(f"unfinished-{kept.name}")
+        np.savez(unfinished, *(frozen.predict(part, verbose=1) for part in batches))
+        os.replace(unfinished, kept)
     with np.load(kept) as arrays:
         return [arrays[name] for name in arrays.files]
 

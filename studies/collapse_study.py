@@ -162,7 +162,9 @@ def settings_of(task, args):
                     continue
                 values = run(inner, loss, positives, settings, 0.1, "once", task.batch[1], task.steps, SEED_OF_CHOICE)
                 kept.append([loss, positives, settings, main_measure(values)])
-                path.write_text("[\n" + ",\n".join(json.dumps(row) for row in kept) + "\n]\n")
+                unfinished = path.with_suffix(".unfinished")
+                unfinished.write_text("[\n" + ",\n".join(json.dumps(row) for row in kept) + "\n]\n")
+                os.replace(unfinished, path)
                 print(f"choosing: {loss:<18}{positives:<6}{main_measure(values):6.1%}  {settings}", flush=True)
     MODELS.clear()
     keras.backend.clear_session()

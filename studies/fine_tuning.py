@@ -26,6 +26,7 @@ from keras_epos.data import balanced_batches, image_batches, symmetric_noise
 
 KEYS = ("part", "arm", "noise", "steps", "seed")
 EPOCHS = 3
+IMAGE_SIZE = 96
 EASY, EASY_3 = "easy", keras_epos.Easy(k=3)
 
 
@@ -67,7 +68,9 @@ def parse_arguments():
     parser.add_argument("--noise", nargs="+", type=float, default=[0.0], metavar="SHARE", help="wrong labels")
     parser.add_argument("--steps", type=int, default=150, metavar="N", help="batches of a run")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N")
-    parser.add_argument("--image-size", type=int, default=96, metavar="PIXELS", help="in training; 4/3 of it in tests")
+    parser.add_argument(
+        "--image-size", type=int, default=IMAGE_SIZE, metavar="PIXELS", help="in training; 4/3 of it in tests"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help="results")
     return parser.parse_args()
 
@@ -76,7 +79,8 @@ def main():
     args = parse_arguments()
     args.out.mkdir(parents=True, exist_ok=True)
     logging.getLogger("tensorflow").setLevel("ERROR")  # every arm compiles its own graph, of which TensorFlow warns
-    path = args.out / "fine_tuning.csv"
+    kept = "" if args.image_size == IMAGE_SIZE else f"_{args.image_size}px"  # Results of one size stand in one file.
+    path = args.out / f"fine_tuning{kept}.csv"
     size = args.image_size * 4 // 3
     split = keras_epos.datasets.cars196(args.data_dir)
     images, labels = decoded(split.train, size, "training"), split.train.labels
@@ -86,7 +90,7 @@ def main():
     if args.final:
         chosen = best(path, chosen, args.steps)
         train, test = (images, labels), (decoded(split.test, size, "test"), split.test.labels)
-        path = args.out / "fine_tuning_unseen.csv"
+        path = args.out / f"fine_tuning_unseen{kept}.csv"
     for seed in args.seeds:
         for noise in args.noise:
             for arm in (arm for arm in chosen if any(text in arm[0] for text in args.arms)):

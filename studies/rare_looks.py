@@ -23,6 +23,7 @@ from keras_epos.data import balanced_batches, symmetric_noise
 # The kind of each class that is made rare: a coat among tops, a dress among long wear, a boot among shoes.
 RARE = {"tops": "Coat", "long wear": "Dress", "shoes": "Boot"}
 KEYS = ("positives", "noise", "rare", "rule", "seed")
+STEPS = 200
 MEASURES = ("alike", "clean_rare", "noisy_rare", "clean_other", "noisy_other", "clean_wrong", "noisy_wrong")
 
 
@@ -32,7 +33,7 @@ def parse_arguments():
     parser.add_argument("--noise", nargs="+", type=float, default=[0.05, 0.2], metavar="SHARE", help="wrong labels")
     parser.add_argument("--rare", nargs="+", type=int, default=[20, 60], metavar="N", help="samples of a rare kind")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
-    parser.add_argument("--steps", type=int, default=200, metavar="N", help="batches of 4 classes x 32 samples")
+    parser.add_argument("--steps", type=int, default=STEPS, metavar="N", help="batches of 4 classes x 32 samples")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", metavar="DIR")
     return parser.parse_args()
 
@@ -40,7 +41,7 @@ def parse_arguments():
 def main():
     args = parse_arguments()
     args.out.mkdir(parents=True, exist_ok=True)
-    path = args.out / "rare_looks.csv"
+    path = args.out / ("rare_looks.csv" if args.steps == STEPS else f"rare_looks-{args.steps}-steps.csv")
     done = read(path)
     for seed in args.seeds:
         for positives in args.positives:

@@ -36,6 +36,7 @@ def parse_arguments():
 
 def main():
     args = parse_arguments()
+    args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / "rare_looks_trained.csv"
     done = rare_looks.read(path, KEYS, MEASURES)
     for seed in args.seeds:

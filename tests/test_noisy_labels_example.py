@@ -37,7 +37,8 @@ def test_the_example_goes_on_where_it_was(idx_files, tmp_path):
     assert "| symmetric 20% | easy positives | agreement |" in first
     assert "| softmax | stages, agreement |" in first
     assert (tmp_path / "noisy/parts.png").stat().st_size > 10_000
-    assert (tmp_path / "noisy/parts-symmetric-0.2-easy-positives-nearest-0.csv").exists()
+    kept = tmp_path / "noisy/16-of-a-kind-epochs-3-weights-1-0.5-0.5"
+    assert (kept / "parts-symmetric-0.2-easy-positives-nearest-0.csv").exists()
     again = run(tmp_path, *options, "--out", "noisy", "--picture", "picture.png", script=EXAMPLE)
     assert "seed 0" not in again
     tables = [[line for line in output.splitlines() if line.startswith("|")] for output in (first, again)]
@@ -48,7 +49,7 @@ def test_the_example_goes_on_where_it_was(idx_files, tmp_path):
 def test_the_study_of_rare_looks_prints_its_table(tmp_path):
     study = SCRIPT.parents[1] / "studies/rare_looks.py"
     few = ["--positives", "easy", "--noise", 0.2, "--rare", 20, "--steps", 20, "--out", tmp_path, "--seeds", 0]
-    (tmp_path / "rare_looks.csv").write_text(DONE)
+    (tmp_path / "rare_looks-20-steps.csv").write_text(DONE)
     printed = run(tmp_path, *few, script=study)
     assert printed.count("seed 0") == 1
     assert printed.count("| easy | 20% | 20 |") == 4

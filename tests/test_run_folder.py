@@ -218,3 +218,18 @@ def test_runs_are_compared(tmp_path, capsys):
     (tmp_path / "a/all/metrics.json").write_text("{")
     with pytest.raises(ValueError, match="must be the record of a run"):
         compare_runs.records_in([tmp_path / "a"])
+
+
+def test_results_of_other_settings_are_not_taken_for_those_asked_for(monkeypatch):
+    import hierarchical_triplet
+    import noisy_labels
+
+    def kept(module, of, *arguments):
+        monkeypatch.setattr(sys, "argv", ["example", *arguments])
+        return of(module.parse_arguments())
+
+    others = ([], ["--epochs", "3"], ["--weights", "1", "1", "1"], ["--data-dir", "d"])
+    assert len({kept(noisy_labels, noisy_labels.kept_in, *other) for other in others}) == 4
+    others = ([], ["--backbone", "b.keras"], ["--image-size", "96"])
+    settings = hierarchical_triplet.settings_of
+    assert len({kept(hierarchical_triplet, settings, "--data-dir", "d", *other) for other in others}) == 3
