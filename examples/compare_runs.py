@@ -46,15 +46,19 @@ def compare(records, out):
         raise ValueError(f"`runs` must be of one data set, with the same measures. Received: {listed}.")
     # What the epochs were measured by: the recall of unseen classes, or of the kinds that the classes hide.
     measure = "kind R@1" if "kind R@1" in next(iter(measures.values())) else "recall@1"
-    befores = {name: record["before"] for name, record in records.items()}
-    first = next(iter(befores.values()))
-    is_one = all(before == first for before in befores.values())
-    rows = {"before training": first} if is_one else {f"before, {name}": before for name, before in befores.items()}
+    rows, levels = {}, {}
+    for what, said in (("backbone", "untrained backbone"), ("before", "before training")):
+        found = {name: record[what] for name, record in records.items() if what in record}
+        is_one = all(values == next(iter(found.values())) for values in found.values())
+        for name, values in found.items():
+            rows[said if is_one else f"{said}, {name}"] = values
+        if is_one and not levels:
+            levels = {name: values[measure] for name, values in rows.items()}
     print_table(rows | {name: record["after"] for name, record in records.items()})
     curves = {name: recall_curve(record["before"], record["history"], measure) for name, record in records.items()}
     out.parent.mkdir(parents=True, exist_ok=True)
     title = "Recall@1 of the hidden kinds" if measure == "kind R@1" else "Recall@1 on unseen classes"
-    draw_curves(out, curves, title, first[measure] if is_one else None)
+    draw_curves(out, curves, title, levels)
     print(f"picture  {out}")
 
 

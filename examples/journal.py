@@ -21,7 +21,7 @@ class Journal(keras.callbacks.Callback):
 
     Attributes:
         history: One dict an epoch.
-        measures: What was measured beside the epochs, such as `before` and `after`.
+        measures: What was measured beside the epochs, such as `before`, `backbone` (its features alone, untrained) and `after`.
 
     Raises:
         ValueError: If the folder holds a run already and is not to be resumed, or was started with other settings.
@@ -40,7 +40,7 @@ class Journal(keras.callbacks.Callback):
                 )
             self._refuse_others(record["settings"])
             self.history, self.checkpoint = record["history"], record["checkpoint"]
-            self.measures = {name: record[name] for name in ("before", "after") if name in record}
+            self.measures = {name: record[name] for name in ("before", "backbone", "after") if name in record}
 
     def _refuse_others(self, recorded):
         names = sorted(recorded.keys() | self.settings.keys())
@@ -75,7 +75,7 @@ class Journal(keras.callbacks.Callback):
         self._remove_other_checkpoints()
 
     def write(self, **measures):
-        """Write the record, with further measures such as `before` and `after`."""
+        """Write the record, with further measures such as `before`, `backbone` (its features alone, untrained) and `after`."""
         self.measures |= measures
         record = {"settings": self.settings, "versions": versions(), "checkpoint": self.checkpoint}
         record |= {**self.measures, "history": self.history}

@@ -29,27 +29,26 @@ def recall_curve(before, history, measure="recall@1"):
     return points
 
 
-def draw_curves(path, curves, measure, before=None):
-    """Draw one line a run, and a level one for what there was before training.
+def draw_curves(path, curves, measure, levels=None):
+    """Draw one line a run, and level ones for what there was without it.
 
     Args:
         path: PNG to write.
         curves: Dict of name to a list of `(epoch, share)`, shares in 0..1.
         measure: What the shares are, such as "Recall@1 of unseen classes".
-        before: The share before training, or `None` for no line.
+        levels: Dict of name to share, such as `{"before training": 0.45}`, or `None`.
     """
     figure, axes = plt.subplots(figsize=(6.4, 4.0), dpi=150)
     others = iter(OTHERS[1:])
     colours = {name: RIGHT if "easy" in name or len(curves) == 1 else next(others) for name in curves}
     last = max(points[-1][0] for points in curves.values())
-    if before is not None:
-        curves = {"before training": [(0, before), (last, before)], **curves}
-        colours["before training"] = QUIET
-    for name, points in curves.items():
+    levels = {name: [(0, share), (last, share)] for name, share in (levels or {}).items()}
+    colours |= dict.fromkeys(levels, QUIET)
+    for name, points in {**levels, **curves}.items():
         epochs, shares = zip(*points, strict=True)
-        style = "--" if name == "before training" else "-"
+        style = "--" if name in levels else "-"
         axes.plot(epochs, [100 * share for share in shares], style, color=colours[name], linewidth=2)
-    label_ends(axes, curves, colours)
+    label_ends(axes, {**levels, **curves}, colours)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(xlabel="epoch", ylabel="%")
     axes.set_title(measure, loc="left", size=11)

@@ -75,13 +75,18 @@ def run_cars(args):
     )
     test_images = decoded(split.test, args.test_size, "test")
     test = image_batches(test_images, args.test_size, load=as_floats)
-    recall = keras_epos.RecallAtK(test, split.test.labels, k=K, metrics="recall", every=args.evaluate_every)
-    train(model, batches, args.epochs, recall, journal, lambda: measure(model, test, split.test.labels))
+    baseline = measure_before(journal, model, test, split.test.labels)
+    recall = keras_epos.RecallAtK(
+        test, split.test.labels, k=K, metrics="recall", every=args.evaluate_every, baseline=baseline
+    )
+    train(model, batches, args.epochs, recall, journal)
+    after = measure(model, test, split.test.labels)
+    journal.write(after=after)
 
-    before, after = journal.measures["before"], journal.measures["after"]
-    print_table({"before training": before, "after": after})
-    curves = {f"{args.positives} positives": recall_curve(before, journal.history)}
-    draw_curves(folder / "curve.png", curves, "Recall@1 on unseen car models", before["recall@1"])
+    print_table({"untrained backbone": baseline["backbone"], "before training": baseline["start"], "after": after})
+    curves = {f"{args.positives} positives": recall_curve(baseline["start"], journal.history)}
+    levels = {"untrained backbone": baseline["backbone"]["recall@1"]}
+    draw_curves(folder / "curve.png", curves, "Recall@1 on unseen car models", levels)
     embeddings = model.predict(test, verbose=0)
     title = f"{args.loss}, {args.positives} positives, epoch {args.epochs}"
     draw_examples(folder / "neighbours.png", embeddings, test_images, split.test, title)
@@ -118,13 +123,17 @@ def run_sample(args):
         model = journal.start(lambda loss=loss: new_small_model(args.seed, loss))
         start = len(journal.history) * steps
         batches = balanced_batches(images, noisy, classes, samples, seed=args.seed, steps=steps, start_step=start)
-        recall = keras_epos.RecallAtK(test_images, split.test.modes, k=(1,), metrics="recall")
-        train(model, batches, args.epochs, recall, journal, lambda model=model: measure(model, test_images, split.test))
-        before, after = journal.measures["before"], journal.measures["after"]
+        baseline = measure_before(journal, model, test_images, split.test)
+        before = baseline["start"]
+        kinds = {part: {"recall@1": values["kind R@1"]} for part, values in baseline.items()}
+        recall = keras_epos.RecallAtK(test_images, split.test.modes, k=(1,), metrics="recall", baseline=kinds)
+        train(model, batches, args.epochs, recall, journal)
+        after = measure(model, test_images, split.test)
+        journal.write(after=after)
         rows |= {"before training": before, f"{positives} positives": after}
         curves[f"{positives} positives"] = recall_curve(before, journal.history, "kind R@1")
     print_table(rows)
-    draw_curves(folder / "curve.png", curves, "Recall@1 of the hidden kinds", before["kind R@1"])
+    draw_curves(folder / "curve.png", curves, "Recall@1 of the hidden kinds", {"before training": before["kind R@1"]})
     embeddings = model.predict(test_images, verbose=0)
     title = f"triplet loss, easy positives, epoch {args.epochs}"
     draw_examples(folder / "neighbours.png", embeddings, test_images, split.test, title)
@@ -210,10 +219,15 @@ def small_network():
     return keras.Sequential([*layers, keras.layers.Flatten()])
 
 
-def train(model, batches, epochs, recall, journal, measure):
-    """Train for the epochs that are left. The journal has the measures before and after."""
-    if "before" not in journal.measures:
-        journal.write(before=measure())
+def measure_before(journal, model, images, targets):
+    """What training has to beat: measures of the model at the start, and of the features of its backbone."""
+    if not {"before", "backbone"} <= journal.measures.keys():
+        features = keras.Sequential([model.backbone, *([model.pooling] if model.pooling else [])])
+        journal.write(before=measure(model, images, targets), backbone=measure(features, images, targets))
+    return {"start": journal.measures["before"], "backbone": journal.measures["backbone"]}
+
+
+def train(model, batches, epochs, recall, journal):
     if journal.history:
         print(f"Going on after epoch {len(journal.history)} of {epochs}.")
     model.fit(
@@ -224,7 +238,6 @@ def train(model, batches, epochs, recall, journal, measure):
         shuffle=False,  # the batches come in their own random order
         verbose=1 if sys.stdout.isatty() else 2,
     )
-    journal.write(after=measure())
 
 
 def measure(model, images, targets):

@@ -67,6 +67,7 @@ def test_cars_interrupted_and_resumed_equals_uninterrupted(cars, tmp_path):
     options = ["--data-dir", cars, "--backbone", cars / "backbone.keras", "--batch", "3x3", "--image-size", 16]
     options += ["--test-size", 24, "--embedding-dim", 4, "--evaluate-every", 1, "--freeze", 0.5, "--epochs", 8]
     output = run(tmp_path, *options, "--out", "whole")
+    assert "untrained backbone" in output
     assert "after" in output
     assert (tmp_path / "saved_models/cars196/1/saved_model.pb").exists()
     files = {path.name for path in (tmp_path / "whole").iterdir()}

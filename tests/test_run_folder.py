@@ -34,7 +34,7 @@ def run(folder, epochs, resume=False, stop=None):
     model = journal.start(build)
     journal.set_model(model)
     if "before" not in journal.measures:
-        journal.write(before={"recall@1": 0.5})
+        journal.write(before={"recall@1": 0.5}, backbone={"recall@1": 0.55})
     for epoch in range(len(journal.history), epochs):
         model.layers[0].bias.assign([epoch + 1.0])
         journal.on_epoch_end(epoch, {"loss": 1.0 / (epoch + 1), "val_recall@1": 0.6})
@@ -202,7 +202,7 @@ def test_runs_are_compared(tmp_path, capsys):
     compare_runs.compare(compare_runs.records_in([tmp_path / "a", tmp_path / "b/easy"]), tmp_path / "new/curve.png")
     printed = capsys.readouterr().out
     assert printed.count("60.0 %") == 3  # Both runs that are called easy.
-    assert printed.count("before training") == 1
+    assert printed.count("untrained backbone") == printed.count("before training") == 1
     assert (tmp_path / "new/curve.png").stat().st_size > 10_000
 
     with pytest.raises(ValueError, match=r"has written metrics\.json\. Received: .*nothing"):
