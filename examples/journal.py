@@ -21,7 +21,7 @@ class Journal(keras.callbacks.Callback):
 
     Attributes:
         history: One dict an epoch.
-        measures: What was measured beside the epochs, such as `before`, `backbone` (its features alone, untrained) and `after`.
+        measures: What was measured beside the epochs: `before`, `backbone` (its features alone, untrained), `after`.
 
     Raises:
         ValueError: If the folder holds a run already and is not to be resumed, or was started with other settings.
@@ -75,7 +75,7 @@ class Journal(keras.callbacks.Callback):
         self._remove_other_checkpoints()
 
     def write(self, **measures):
-        """Write the record, with further measures such as `before`, `backbone` (its features alone, untrained) and `after`."""
+        """Write the record, with further measures."""
         self.measures |= measures
         record = {"settings": self.settings, "versions": versions(), "checkpoint": self.checkpoint}
         record |= {**self.measures, "history": self.history}
