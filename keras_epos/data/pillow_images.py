@@ -6,14 +6,15 @@ both to the same values: exactly before the resizing (but for JPEG, whose decode
 """
 
 import io
+import struct
 
 import numpy as np
 
+from keras_epos.data import image_headers
 from keras_epos.data.inputs import is_encoded
 
 # TensorFlow decodes no others.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
-ORIENTATION = 0x0112
 
 
 def read(element):
@@ -41,27 +42,46 @@ def decode(contents, channels, max_pixels):
 
     try:
         image = Image.open(io.BytesIO(contents), formats=FORMATS)
+        size = image.size
     except UnidentifiedImageError as error:
+        raise ValueError(image_headers.UNKNOWN) from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"An image must have at most max_pixels={max_pixels} pixels. Received: {error}") from error
+    if size[0] * size[1] > max_pixels:
         raise ValueError(
-            f"An image must be a whole {', '.join(FORMATS)} file. Received: {contents[:16]!r}..."
-        ) from error
-    if image.width * image.height > max_pixels:
-        raise ValueError(
-            f"An image must have at most max_pixels={max_pixels} pixels. Received: {image.width} x {image.height}."
+            f"An image must have at most max_pixels={max_pixels} pixels. Received: height, width = {size[1]} {size[0]}"
         )
+    fault = _fault(image, contents)
+    if fault:
+        raise ValueError(fault)
     pixels = _pixels(image)
     if channels == 1:
         pixels = _grey(pixels)
     return _upright(pixels, image.info.get("exif"))
 
 
+def _fault(image, contents):
+    """What TensorFlow would decode to something else."""
+    if image.format == "WEBP" and image.is_animated:
+        return image_headers.MOVING_WEBP
+    if image.format == "GIF" and image.tile[0][1] != (0, 0, *image.size):
+        return image_headers.SMALL_FRAME
+    if image.format == "BMP":
+        (header,), (bits, compression) = struct.unpack_from("<I", contents, 14), struct.unpack_from("<HI", contents, 28)
+        is_plain = (bits in (8, 24, 32) and compression == 0) or (bits == 32 and compression == 3)
+        return "" if is_plain and header >= 40 else image_headers.PALETTE_BMP
+    return ""
+
+
 def _pixels(image):
     """RGB as TensorFlow has it: without the alpha channel, what is transparent in a GIF in black."""
     if image.mode.startswith("I"):  # 16 bits of grey
         return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=-1)
+    transparent = image.info.get("transparency") if image.format == "GIF" else None
+    indices = np.asarray(image) if isinstance(transparent, int) else None
     pixels = np.array(image.convert("RGB"))
-    if image.format == "GIF" and isinstance(image.info.get("transparency"), int):
-        pixels[np.asarray(image) == image.info["transparency"]] = 0
+    if indices is not None:
+        pixels[indices == transparent] = 0
     return pixels
 
 
@@ -74,8 +94,11 @@ def _upright(pixels, exif):
     from PIL import Image
 
     tags = Image.Exif()
-    tags.load(exif)
-    orientation = tags.get(ORIENTATION, 1)
+    try:
+        tags.load(exif)
+    except Exception:  # whatever Pillow raises on damaged data, the picture is there
+        return pixels
+    orientation = tags.get(image_headers.ORIENTATION, 1)
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):

@@ -1,5 +1,6 @@
 """Photographs by TensorFlow ops, for tf.data and for SavedModels. `pillow_images` has the same functions in NumPy."""
 
+from keras_epos.data import image_headers
 from keras_epos.data.pillow_images import not_a_path
 
 
@@ -22,9 +23,59 @@ def decode(contents, channels, max_pixels):
     """Return the uint8 tensor `(height, width, channels)` of an encoded image, turned upright."""
     import tensorflow as tf
 
-    image = tf.io.decode_image(contents, channels=3, expand_animations=False)
-    image = tf.ensure_shape(image, (None, None, 3))
+    # Autograph has nothing to convert here, and takes seconds to find out.
+    return tf.autograph.experimental.do_not_convert(_decode)(contents, channels, max_pixels)
+
+
+def _decode(contents, channels, max_pixels):
+    import tensorflow as tf
+
+    header = image_headers.read_header(tf.convert_to_tensor(contents))
+    too_large = f"An image must have at most max_pixels={max_pixels} pixels. Received: height, width ="
+    checks = _require(tf.equal(header.fault, ""), header.fault)
+    checks += _require(header.height * header.width <= max_pixels, too_large, header.height, header.width)
+    with tf.control_dependencies(checks):
+        contents = tf.identity(header.contents)
+    is_other = tf.not_equal(header.kind, image_headers.BMP) & tf.not_equal(header.kind, image_headers.WEBP)
+    image = tf.cond(
+        is_other,
+        lambda: tf.io.decode_image(contents, channels=3, expand_animations=False),
+        # These take their own number of channels only: 1 is a BMP of indices, 4 a WebP with alpha.
+        lambda: _without_alpha(contents, tf.io.decode_image(contents, channels=0, expand_animations=False)),
+    )
+    image = _upright(tf.ensure_shape(image, (None, None, 3)), header.orientation)
     return _grey(image) if channels == 1 else image
+
+
+def _require(condition, *message):
+    """Raise what `message` says, at once or as an op."""
+    import tensorflow as tf
+
+    if not tf.executing_eagerly():
+        return [tf.debugging.Assert(condition, list(message))]
+    if not condition:
+        raise ValueError(" ".join(tf.strings.as_string(part).numpy().decode() for part in message))
+    return []
+
+
+def _without_alpha(contents, image):
+    import tensorflow as tf
+
+    colors = tf.gather(image_headers.bmp_palette(contents), tf.cast(image[..., 0], tf.int32))
+    return tf.where(tf.equal(tf.shape(image)[-1], 1), colors, image[..., :3])
+
+
+def _upright(image, orientation):
+    import tensorflow as tf
+
+    def turn():
+        turned = tf.transpose(image, tf.where(orientation >= 5, [1, 0, 2], [0, 1, 2]))
+        down, right = (
+            tf.where(tf.reduce_any(tf.equal(orientation, values)), -1, 1) for values in ([3, 4, 7, 8], [2, 3, 6, 7])
+        )
+        return tf.ensure_shape(turned[::down, ::right], (None, None, 3))
+
+    return tf.cond(tf.equal(orientation, 1), lambda: image, turn)
 
 
 def _grey(image):

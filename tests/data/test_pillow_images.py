@@ -111,7 +111,7 @@ def test_unreadable_images_are_named_and_found(paths):
         list(images.image_batches(paths, 8))
     bad = unreadable([*paths, "nowhere.jpg"])
     assert list(bad) == [2, 5, 7]
-    assert "JPEG, PNG, GIF, BMP, WEBP" in bad[2]
+    assert "a JPEG, PNG, GIF, BMP or WebP file" in bad[2]
     assert "nowhere.jpg" in bad[7]
 
 
