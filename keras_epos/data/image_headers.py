@@ -26,7 +26,7 @@ UNKNOWN = (
 PALETTE_BMP = "A BMP image must have 8, 24 or 32 bits a pixel, uncompressed. Received: another kind. Save it as PNG."
 SMALL_FRAME = "The first frame of a GIF must cover the whole picture. Received: one that does not. Save it as PNG."
 MOVING_WEBP = "A WebP image must not be animated. Received: an animation. Save its first frame."
-DAMAGED = "An image must be whole. Received: a file whose header is damaged."
+DAMAGED = "An image must be whole. Received: a file whose header is damaged or cut off."
 
 
 class Header(NamedTuple):
