@@ -85,6 +85,7 @@ def test_warns_of_a_falling_rank():
     assert callback.history[0]["coinciding"] <= 0.5
 
 
+@pytest.mark.backend("tensorflow", reason="the first step of one seed decides it, and seeds draw otherwise")
 def test_a_real_run_collapses_and_is_found():
     """Hard negatives from a bad start pull everything to one point, the classic failure."""
     keras.utils.set_random_seed(0)
