@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_epos.data.integers import checked_integer
+
 
 def symmetric_noise(labels, share, seed=0):
     """Replace each label, with probability `share`, by one of the other classes, all equally likely.
@@ -9,15 +11,15 @@ def symmetric_noise(labels, share, seed=0):
     Args:
         labels: Integers or strings `(N,)`, of two classes or more.
         share: From 0 to 1.
-        seed: Integer; the same wrong labels for the same seed.
+        seed: Integer of at least 0; the same wrong labels for the same seed.
 
     Returns:
         Labels `(N,)`, of the dtype of `labels`.
 
     Raises:
-        ValueError: for other shapes, one class, or a share out of range.
+        ValueError: for other shapes, one class, a share out of range, or a seed that is no integer.
     """
-    labels, generator = _check(labels, share), np.random.default_rng(seed)
+    labels, generator = _check(labels, share), np.random.default_rng(checked_integer("seed", seed, at_least=0))
     classes, codes = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"`labels` must hold two classes or more. Received: {len(classes)}.")
@@ -35,15 +37,15 @@ def pairwise_noise(labels, share, partners, seed=0):
         share: From 0 to 1. From 0.5 on, a class holds more samples of its partner than of its own.
         partners: Dictionary from a label to the label put in its place, such as `{0: 6, 6: 0}`; labels that are
             missing stay right.
-        seed: Integer; the same wrong labels for the same seed.
+        seed: Integer of at least 0; the same wrong labels for the same seed.
 
     Returns:
         Labels `(N,)`.
 
     Raises:
-        ValueError: for other shapes, a share out of range, or a label that is its own partner.
+        ValueError: for other shapes, a share out of range, a label that is its own partner, or a seed that is no integer.
     """
-    labels, generator = _check(labels, share), np.random.default_rng(seed)
+    labels, generator = _check(labels, share), np.random.default_rng(checked_integer("seed", seed, at_least=0))
     if any(label == partner for label, partner in partners.items()):
         raise ValueError(f"`partners` must map a label to another one. Received: partners={partners!r}.")
     replaced = np.array([partners.get(label, label) for label in labels.tolist()], dtype=labels.dtype)

@@ -46,6 +46,11 @@ def test_names_stay_names():
         (lambda: symmetric_noise(LABELS[:, None], 0.1), r"`labels` must have shape \(N,\)"),
         (lambda: symmetric_noise([1, 1], 0.1), "`labels` must hold two classes or more"),
         (lambda: pairwise_noise(LABELS, 0.1, {0: 0}), "`partners` must map a label to another one"),
+        (
+            lambda: symmetric_noise(LABELS, 0.1, seed=True),
+            "`seed` must be an integer of at least 0. Received: seed=True",
+        ),
+        (lambda: pairwise_noise(LABELS, 0.1, {}, seed=1.5), r"`seed` must be an integer.*seed=1\.5"),
     ],
 )
 def test_wrong_arguments_are_named(call, message):
