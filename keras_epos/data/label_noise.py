@@ -43,7 +43,8 @@ def pairwise_noise(labels, share, partners, seed=0):
         Labels `(N,)`.
 
     Raises:
-        ValueError: for other shapes, a share out of range, a label that is its own partner, or a seed that is no integer.
+        ValueError: for other shapes, a share out of range, a label that is its own partner, or a seed that
+            is no integer.
     """
     labels, generator = _check(labels, share), np.random.default_rng(checked_integer("seed", seed, at_least=0))
     if any(label == partner for label, partner in partners.items()):
