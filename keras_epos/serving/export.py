@@ -1,8 +1,11 @@
 """Export of an embedding model as a SavedModel that TensorFlow alone can load and serve."""
 
+import errno
 import os
+import re
 import secrets
 import shutil
+import time
 from pathlib import Path
 
 import keras
@@ -14,6 +17,9 @@ from keras_epos.serving import signatures
 # computation in float32 and in half precision: the export is optimised as a whole and may round differently.
 TOLERANCE = {"float32": 1e-3, "half": 5e-2}
 
+# No export pauses for so long between two files, so what is older belongs to a process that was killed.
+STALE_SECONDS = 24 * 3600
+
 
 def export_savedmodel(model, directory, *, version=None, image_size=None, embed_bytes=True, verify=True):
     """Write `model` to `<directory>/<version>/`, the layout of TensorFlow Serving.
@@ -21,12 +27,14 @@ def export_savedmodel(model, directory, *, version=None, image_size=None, embed_
     The SavedModel holds the weights and two signatures, and needs neither keras nor keras_epos nor the optimizer:
 
         embed (also serving_default)   image: float32 (batch, height, width, channels), as the model was trained on
-        embed_bytes                    image_bytes: string (batch,), encoded JPEG, PNG, BMP or GIF of any size
+        embed_bytes                    image_bytes: string (batch,), encoded JPEG, PNG, BMP, GIF or WebP of any size
         both                           -> {"embedding": float32 (batch, dim)}
+        embed_bytes also               -> {"valid": bool (batch,)}
 
     Images of another size are refused, not embedded. `embed_bytes` decodes and resizes as
-    `keras_epos.data.images.decode_and_resize` does, and so hands the model RGB (or grey) values from 0 to 255; a
-    single corrupt image fails its whole request.
+    `keras_epos.data.decode_and_resize` does, and so hands the model RGB (or grey) values from 0 to 255. What it cannot
+    decode, or what would be larger than its `max_pixels`, gets a row of NaN and `valid` False; the other images of the
+    request are not touched.
 
     The folder appears complete or not at all: it is written beside its place and then renamed.
 
@@ -56,6 +64,7 @@ def export_savedmodel(model, directory, *, version=None, image_size=None, embed_
     directory = Path(directory)
     target = directory / str(_free_version(directory, version))
     directory.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(directory)
     # Servers look for folders named by a number, so they never load this one half-written.
     unfinished = directory / f".{target.name}-{secrets.token_hex(4)}"
     try:
@@ -63,9 +72,23 @@ def export_savedmodel(model, directory, *, version=None, image_size=None, embed_
         if verify:
             _verify(model, unfinished, image_shape)
         _move(unfinished, target)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise OSError(errno.ENOSPC, "No space left to export the model; nothing was kept", str(target)) from error
+        raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return target
+
+
+def _remove_leftovers(directory):
+    """Removes what killed exports left: hidden folders in which nothing was written for a day."""
+    for path in directory.glob(".*-*"):
+        version, _, token = path.name[1:].partition("-")
+        if version.isdigit() and re.fullmatch("[0-9a-f]{8}", token) and path.is_dir():
+            newest = max(part.stat().st_mtime for part in (path, *path.rglob("*")))
+            if time.time() - newest > STALE_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _write(model, path, image_shape, embed_bytes):
@@ -115,6 +138,11 @@ def _exists(target):
 
 
 def _free_version(directory, version):
+    if directory.suffix in (".keras", ".h5", ".tflite", ".onnx"):
+        raise ValueError(
+            f"`directory` must be the folder of the model's versions. Received: directory={str(directory)!r}, the name "
+            "of a file. To write a file use `model.save`."
+        )
     if directory.exists() and not directory.is_dir():
         raise ValueError(f"`directory` must be a folder. Received: directory={str(directory)!r}, which is a file.")
     if version is None:
@@ -130,7 +158,10 @@ def _free_version(directory, version):
 def _image_shape(model, image_size, embed_bytes):
     """`(height, width, channels)` of the images that `model` takes."""
     if not isinstance(model, keras.Model):
-        raise ValueError(f"`model` must be a keras.Model. Received: model of type {type(model).__name__}.")
+        raise ValueError(
+            f"`model` must be a keras.Model. Received: model of type {type(model).__name__}. It comes first: "
+            "export_savedmodel(model, directory)."
+        )
     shape, is_fixed = _input_shape(model)
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[3] is None:
         raise ValueError(

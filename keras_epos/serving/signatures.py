@@ -20,12 +20,9 @@ def endpoints(model, image_shape, embed_bytes):
         return {"embedding": _as_embedding(model(image, training=False))}
 
     def embed_encoded(image_bytes):
-        decoded = tf.map_fn(
-            lambda contents: _decode(contents, image_shape),
-            image_bytes,
-            fn_output_signature=tf.TensorSpec(image_shape, tf.float32),
-        )
-        return embed(decoded)
+        images, valid = _decode_all(tf.ensure_shape(image_bytes, (None,)), image_shape)
+        embedding = embed(images)["embedding"]
+        return {"embedding": tf.where(valid[:, tf.newaxis], embedding, float("nan")), "valid": valid}
 
     image = tf.TensorSpec((None, *image_shape), tf.float32, name="image")
     yield "embed", embed, [image]
@@ -44,13 +41,29 @@ def _as_embedding(output):
     return tf.cast(output, tf.float32)
 
 
-def _decode(contents, image_shape):
+def _decode_all(image_bytes, image_shape):
+    """Return all images, zeros for what cannot be decoded, and which could be.
+
+    Nothing in a graph catches the error of an op but `ignore_errors` of tf.data, whose ops live in a SavedModel as any
+    others do. Each image carries its place, so that the others stay where they are.
+    """
     import tensorflow as tf
 
     from keras_epos.data.images import decode_and_resize
 
-    height, width, channels = image_shape
-    if channels == 3:
-        return decode_and_resize(contents, (height, width))
-    image = tf.ensure_shape(tf.io.decode_image(contents, channels=1, expand_animations=False), (None, None, 1))
-    return tf.image.resize(image, (height, width), antialias=True)
+    *size, channels = image_shape
+    count = tf.size(image_bytes, out_type=tf.int64)
+    images = tf.data.Dataset.from_tensor_slices((tf.range(count), image_bytes))
+    images = images.map(
+        lambda place, contents: (
+            place,
+            tf.ensure_shape(decode_and_resize(contents, tuple(size), channels=channels), image_shape),
+        )
+    )
+    # One more row at the end, for a batch must not be empty.
+    images = images.ignore_errors().concatenate(tf.data.Dataset.from_tensors((count, tf.zeros(image_shape))))
+    places, images = images.batch(count + 1).get_single_element()
+    places, images = places[:-1, tf.newaxis], images[:-1]
+    valid = tf.scatter_nd(places, tf.ones_like(places[:, 0], tf.bool), [count])
+    shape = tf.concat([[count], tf.constant(image_shape, tf.int64)], axis=0)
+    return tf.scatter_nd(places, images, shape), valid

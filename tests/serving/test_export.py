@@ -113,6 +113,45 @@ def test_bytes_without_keras_equal_the_evaluation_pipeline(trained, exported, fi
     np.testing.assert_allclose(found, trained.predict(images, verbose=0), rtol=0, atol=1e-6)
 
 
+def test_one_bad_image_does_not_fail_its_request(trained, exported, files):
+    import tensorflow as tf
+
+    embed_bytes = load(exported)["embed_bytes"]
+    good = embed_bytes(image_bytes=tf.constant(files))
+    assert good["valid"].numpy().all()
+    cut, path, huge = files[0][:300], b"/photos/one.jpg", bytearray(files[0])
+    huge[16:24] = b"\0\1\0\0" * 2
+    found = embed_bytes(image_bytes=tf.constant([cut, files[0], path, b"", files[1], bytes(huge)]))
+    assert found["valid"].numpy().tolist() == [False, True, False, False, True, False]
+    np.testing.assert_allclose(found["embedding"].numpy()[[1, 4]], good["embedding"][:2], rtol=0, atol=1e-6)
+    assert np.isnan(found["embedding"].numpy()[[0, 2, 3, 5]]).all()
+    assert not embed_bytes(image_bytes=tf.constant([cut]))["valid"].numpy().any()
+    with pytest.raises((tf.errors.InvalidArgumentError, ValueError)):
+        embed_bytes(image_bytes=tf.constant(files[0]))
+
+
+def test_leftovers_of_killed_exports_go_and_live_ones_stay(tmp_path):
+    for name, age in ((".1-0123abcd", 2), (".2-0123abcd", 0), (".mine-0123abcd", 2), (".git", 2)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "part").touch()
+        for path in (tmp_path / name / "part", tmp_path / name):
+            os.utime(path, (path.stat().st_mtime - age * export.STALE_SECONDS,) * 2)
+    export._remove_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".2-0123abcd", ".git", ".mine-0123abcd"]
+
+
+def test_a_full_disk_names_the_folder_and_leaves_nothing(tmp_path, monkeypatch):
+    def write(model, path, image_shape, embed_bytes):
+        path.mkdir()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(export, "_write", write)
+    with pytest.raises(OSError, match=r"nothing was kept.*birds.1'") as error:
+        export_savedmodel(backbone(), tmp_path / "birds")
+    assert error.value.errno == 28
+    assert list((tmp_path / "birds").iterdir()) == []
+
+
 CHECK_C_API = """
 import sys
 import numpy as np
@@ -262,6 +301,8 @@ def test_errors_name_the_argument(tmp_path):
     maps = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
     for arguments, message in (
         ({"directory": tmp_path / "file"}, "`directory` must be a folder"),
+        ({"directory": tmp_path / "m.keras"}, "`directory` must be the folder of the model's versions"),
+        ({"model": "birds", "directory": backbone()}, "It comes first"),
         ({"version": -1}, "`version` must be an integer from 0"),
         ({"version": "new"}, "`version` must be an integer from 0"),
         ({"image_size": 32}, "`image_size` must be the"),
