@@ -81,6 +81,8 @@ class EmbeddingLoss(keras.losses.Loss):
             return []
         if self._layer is None:
             self._layer = keras.layers.Layer(name=f"{self.name}_weights", dtype=self.dtype)
+            # By which a model tells the weights of one loss from those of another.
+            self._layer.kind, self._layer.num_classes = type(self).__name__, getattr(self, "num_classes", None)
             self.build(embedding_dim)
             self._layer.built = True
         elif embedding_dim is not None and any(

@@ -1,13 +1,16 @@
 """What a model does with the losses of this library: own their weights, train, save and log them."""
 
 import functools
+import json
+import warnings
 
 import keras
+import numpy as np
 from keras.src.utils.tracking import DotNotTrackScope
 
 from keras_epos.training.loss_structure import resolved
 from keras_epos.training.means import EpochLoss, LossOfEachOutput, MeasuredMean
-from keras_epos.training.optimizers import by_part
+from keras_epos.training.optimizers import by_part, scaled
 from keras_epos.training.pairs_watch import refuse_cut_targets, watched
 
 
@@ -47,7 +50,10 @@ class AdoptsLosses:
         for state in self._loss_state:
             if isinstance(state, keras.Layer):
                 parts.append((state, optimizer, getattr(state, "learning_rate_multiplier", 1)))
-        super().compile(optimizer=by_part(backbone_optimizer or optimizer, parts), loss=loss, **arguments)
+        optimizer = by_part(backbone_optimizer or optimizer, parts)
+        if self.dtype_policy.name == "mixed_float16" and arguments.get("auto_scale_loss", True):
+            optimizer = scaled(optimizer)
+        super().compile(optimizer=optimizer, loss=loss, **arguments)
         # Keras takes what it set itself for no part of the model's state, and a built model takes no more.
         with DotNotTrackScope():
             if self._embedding_losses:
@@ -58,12 +64,15 @@ class AdoptsLosses:
 
     def _adopt(self, by_output):
         dims = self.output_dims
+        state = [one for name, loss in by_output.items() for one in loss.adopt(dims[name])]
+        self._claim(state)
+        self._warn_of_what_starts_anew(state)
         # Keras locks what a built model tracks; without this the loss's weights would never be trained.
         was_locked, self._tracker.locked = self._tracker.locked, False
-        for state in (*self._loss_state, *self._watched.values()):
-            self._tracker.untrack(state)
+        for one in (*self._loss_state, *self._watched.values()):
+            self._tracker.untrack(one)
         self._embedding_losses = list(by_output.values())
-        self._loss_state = [state for name, loss in by_output.items() for state in loss.adopt(dims[name])]
+        self._loss_state = state
         # As Keras names metrics: by the output where there are several.
         self._prefixes = [f"{name}_" if len(dims) > 1 else "" for name in by_output]
         self._watched = {
@@ -72,6 +81,47 @@ class AdoptsLosses:
             for name in loss.statistic_names
         }
         self._tracker.locked = was_locked
+
+    def _claim(self, state):
+        """Refuse weights of a loss that another model has trained."""
+        owner = vars(self).setdefault("_loss_owner", object())
+        for layer in loss_layers(state):
+            if getattr(layer, "owner", owner) is not owner:
+                raise ValueError(
+                    f"`loss` must be new: a loss with weights of its own belongs to one model. Received: the "
+                    f"{layer.kind} of another model, with what it has learned there. Make a new one, or a copy without "
+                    "weights by type(loss).from_config(loss.get_config())."
+                )
+            layer.owner = owner
+
+    def _warn_of_what_starts_anew(self, state):
+        before, after = loss_layers(self._loss_state), loss_layers(state)
+        dropped = {layer.kind for layer in before if not any(layer is other for other in after)}
+        new = {layer.kind for layer in after if not any(layer is other for other in before)}
+        was_trained = self.compiled and self.optimizer is not None and int(self.optimizer.iterations) > 0
+        if was_trained and dropped & new:
+            warnings.warn(
+                f"The weights of {', '.join(sorted(dropped & new))} start anew, as compile was given a new loss "
+                "object. To keep what was learned pass loss=model.loss.",
+                stacklevel=4,
+            )
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        store["losses"] = np.frombuffer(json.dumps(described(self._loss_state)).encode(), "uint8")
+
+    def load_own_variables(self, store):
+        names = list(store.keys())
+        # Files from before do not tell.
+        saved = json.loads(bytes(np.asarray(store["losses"]))) if "losses" in names else None
+        own = described(self._loss_state)
+        if own and saved is not None and saved != own:
+            raise ValueError(
+                f"The file must hold weights of the losses that the model has, {_listed(own)}. Received: "
+                f"{_listed(saved)}. Load before `compile`, which leaves the weights of losses out, or compile with the "
+                "loss of the file."
+            )
+        super().load_own_variables({name: store[name] for name in names if name != "losses"})
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         for loss in self._embedding_losses:
@@ -135,3 +185,21 @@ class AdoptsLosses:
         self.compile(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})
         if self.built:
             self.optimizer.build(self.trainable_variables)
+
+
+def loss_layers(state):
+    """The layers among what losses keep: those that hold their weights."""
+    return [one for one in state if isinstance(one, keras.Layer)]
+
+
+def described(state):
+    """Class, number of classes and shapes of the weights of losses, in plain JSON."""
+    return [
+        [layer.kind, layer.num_classes, [list(weight.shape) for weight in layer.weights]]
+        for layer in loss_layers(state)
+    ]
+
+
+def _listed(losses):
+    texts = [f"{kind}{f' of {number} classes' if number else ''} {shapes}" for kind, number, shapes in losses]
+    return ", ".join(texts) or "none"

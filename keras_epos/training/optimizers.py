@@ -113,6 +113,21 @@ class PartsOptimizer(keras.optimizers.MultiOptimizer):
         return {"name": self.name, "optimizers": optimizers}
 
 
+class ScaledPartsOptimizer(keras.optimizers.LossScaleOptimizer):
+    """A `PartsOptimizer` under mixed_float16, whose optimizers Keras's callbacks find as they do without the scale."""
+
+    @property
+    def optimizers(self):
+        return self.inner_optimizer.optimizers
+
+
+def scaled(optimizer):
+    """The optimizer with its loss scaled if it is one for parts; of others Keras takes care itself."""
+    if isinstance(optimizer, PartsOptimizer):
+        return ScaledPartsOptimizer(optimizer, name="loss_scale_optimizer")
+    return optimizer
+
+
 def follower(leader, multiplier):
     """An optimizer like `leader`, whose learning rate is at every step `multiplier` times that of `leader`."""
     config = {**leader.get_config(), "learning_rate": lambda: multiplier * leader.learning_rate}
