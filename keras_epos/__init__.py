@@ -60,7 +60,7 @@ from keras_epos.losses import (
 )
 from keras_epos.mining import All, DistanceWeighted, Easy, Hard, Random, SemiHard
 from keras_epos.serving import export_savedmodel
-from keras_epos.training import EmbeddingModel, MetricLearningModel
+from keras_epos.training import EmbeddingModel, MetricLearningModel, OrientedGradients
 
 __version__ = "0.1.0"
 
@@ -96,6 +96,7 @@ __all__ = [
     "NTXentLoss",
     "NormPenalty",
     "NormalizedSoftmaxLoss",
+    "OrientedGradients",
     "PairLoss",
     "PairWeightingLoss",
     "ProxyAnchorLoss",
