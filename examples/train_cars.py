@@ -23,7 +23,7 @@ import keras_epos
 from keras_epos.data import balanced_batches, image_batches, random_crop, random_flip, symmetric_noise
 
 K = (1, 2, 4, 8)
-SAMPLE = {"data": "fashion_sample", "backbone": "small_network", "embedding_dim": 64, "learning_rate": 1e-3}
+SAMPLE = {"data": "fashion_sample", "backbone": "small_network", "embedding_dim": 64, "learning_rate": 3e-4}
 
 
 def main():
@@ -118,7 +118,7 @@ def run_sample(args):
     rows, curves = {}, {}
     for positives in ("all", "easy"):
         print(f"Each anchor is pulled to {'its nearest positive' if positives == 'easy' else 'all its positives'}:")
-        loss = keras_epos.TripletLoss(positives=positives)
+        loss = keras_epos.BinomialDevianceLoss(positives=positives)
         journal = Journal(folder / positives, settings_of(args, loss, **SAMPLE), args.resume)
         model = journal.start(lambda loss=loss: new_small_model(args.seed, loss))
         start = len(journal.history) * steps
@@ -135,7 +135,7 @@ def run_sample(args):
     print_table(rows)
     draw_curves(folder / "curve.png", curves, "Recall@1 of the hidden kinds", {"before training": before["kind R@1"]})
     embeddings = model.predict(test_images, verbose=0)
-    title = f"triplet loss, easy positives, epoch {args.epochs}"
+    title = f"binomial deviance, easy positives, epoch {args.epochs}"
     draw_examples(folder / "neighbours.png", embeddings, test_images, split.test, title)
     finish(model, folder, args.export or Path("saved_models/fashion_sample"))
 

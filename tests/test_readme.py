@@ -1,4 +1,4 @@
-"""The README's programs run, one after the other, as a reader would run them."""
+"""The README's programs run on real pictures, as a reader would run them, and learn."""
 
 import re
 from pathlib import Path
@@ -7,23 +7,66 @@ import keras
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.backend("tensorflow", reason="tf.data and export need TensorFlow")
+import keras_epos
 
 README = Path(__file__).parents[1] / "README.md"
+CARS = Path(__file__).parents[2] / "shared/data/cars196"
+PROGRAMS = re.findall(r"```python\n(.+?)```", README.read_text(), flags=re.DOTALL)
 
 
-def test_programs_run(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    generator = np.random.default_rng(0)
-    for name in "abcdef":
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for number in range(4):
-            image = generator.integers(0, 256, (100, 120, 3), np.uint8)
-            keras.utils.save_img(tmp_path / "photos" / name / f"{number}.jpg", image)
-    programs = re.findall(r"```python\n(.+?)```", README.read_text(), flags=re.DOTALL)
-    assert len(programs) == 2
+def run(program):
     names = {}
-    for program in programs:
-        exec(program, names)
-    assert "Recall@1 of the hidden kinds" in capsys.readouterr().out
-    assert (tmp_path / "saved_models/photos/1/saved_model.pb").exists()
+    keras.utils.set_random_seed(0)
+    exec(program, names)
+    return names
+
+
+def write_photos(folder, images, labels, of_each):
+    for label in np.unique(labels):
+        (folder / str(label)).mkdir(parents=True)
+        for row in np.flatnonzero(labels == label)[:of_each]:
+            keras.utils.save_img(folder / str(label) / f"{row}.png", images[row][..., None])
+
+
+def check_that_it_learned(names, chance, capsys):
+    recall = names["recall"]
+    before, after = recall.baseline["start"]["recall@1"], recall.history[-1]["recall@1"]
+    assert after > 2 * chance
+    assert after > before + 0.05
+    assert f"Recall@1: {before:.0%} before, {after:.0%} after" in capsys.readouterr().out
+
+
+def test_there_are_two_programs():
+    assert len(PROGRAMS) == 2
+
+
+def test_the_first_program_learns_ten_kinds_of_clothes(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    train, _ = keras_epos.datasets.fashion_sample(label="fine")
+    write_photos(tmp_path / "photos", train.inputs, train.labels, of_each=20)
+    names = run(PROGRAMS[0])
+    check_that_it_learned(names, 1 / 10, capsys)
+    batch = next(iter(names["gallery"]))[0] if keras.backend.backend() == "tensorflow" else names["gallery"][0][0]
+    again = keras.saving.load_model("photos.keras")
+    np.testing.assert_allclose(again.predict(batch, verbose=0), names["model"].predict(batch, verbose=0), atol=1e-5)
+    if keras.backend.backend() == "tensorflow":
+        assert Path(keras_epos.export_savedmodel(names["model"], "saved_models/photos"), "saved_model.pb").exists()
+
+
+@pytest.mark.backend("tensorflow", reason="one backend is enough for a second data set")
+@pytest.mark.skipif(not CARS.exists(), reason="needs Stanford Cars in ../shared/data")
+@pytest.mark.filterwarnings("ignore:Stanford Cars")
+def test_the_first_program_learns_twelve_models_of_cars(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    train, _ = keras_epos.datasets.cars196(CARS)
+    for label in range(0, 96, 8):
+        (tmp_path / "photos" / str(label)).mkdir(parents=True)
+        for path in np.array(train.inputs)[train.labels == label][:20]:
+            (tmp_path / "photos" / str(label) / Path(path).name).symlink_to(path)
+    check_that_it_learned(run(PROGRAMS[0]), 1 / 12, capsys)
+
+
+def test_the_loss_alone_trains_a_plain_model(capsys):
+    run(PROGRAMS[1])
+    shown = re.search(r"Recall@1 of the hidden kinds: ([\d.]+)%", capsys.readouterr().out)
+    assert float(shown[1]) > 50
