@@ -21,7 +21,7 @@ TOLERANCE = {"float32": 1e-3, "half": 5e-2}
 STALE_SECONDS = 24 * 3600
 
 
-def export_savedmodel(model, directory, *, version=None, image_size=None, embed_bytes=True, verify=True):
+def export_savedmodel(model, directory, *, version=None, image_size=None, embed_bytes=True, output=None, verify=True):
     """Write `model` to `<directory>/<version>/`, the layout of TensorFlow Serving.
 
     The SavedModel holds the weights and two signatures, and needs neither keras nor keras_epos nor the optimizer:
@@ -40,11 +40,14 @@ def export_savedmodel(model, directory, *, version=None, image_size=None, embed_
 
     Args:
         model: A built `keras.Model` from images `(batch, height, width, 1 or 3)` to embeddings `(batch, dim)`. A
-            subclassed model must have been called once.
+            subclassed model must have been called once. A functional model, or an `EmbeddingModel` of one, may take
+            anything else, such as token ids, strings, or several inputs: then `embed` is the only signature, and its
+            inputs have the names and dtypes that the model declares.
         directory: Folder of the model, which holds its versions; made when missing.
         version: Integer from 0, not yet present. By default one more than the highest present, or 1.
         image_size: Side in pixels or `(height, width)`, when the model does not fix it.
         embed_bytes: Whether to write that signature. `False` for models that do not take images from 0 to 255.
+        output: Key, name or place of the embedding among several outputs.
         verify: Whether to load the result and compare a batch with the model before it gets its name.
 
     Returns:
@@ -60,7 +63,12 @@ def export_savedmodel(model, directory, *, version=None, image_size=None, embed_
             f"backend={keras.backend.backend()!r}. Save the model as `.keras` and export it in a process with "
             "KERAS_BACKEND=tensorflow."
         )
-    image_shape = _image_shape(model, image_size, embed_bytes)
+    inputs = signatures.declared_inputs(model) if isinstance(model, keras.Model) else None
+    if inputs is None or (hasattr(inputs, "shape") and len(inputs.shape) == 4):
+        image_shape = _image_shape(model, image_size, embed_bytes)
+        endpoints = list(signatures.endpoints(model, image_shape, embed_bytes, output))
+    else:
+        endpoints = list(signatures.any_inputs_endpoint(model, inputs, output))
     directory = Path(directory)
     target = directory / str(_free_version(directory, version))
     directory.mkdir(parents=True, exist_ok=True)
@@ -68,9 +76,9 @@ def export_savedmodel(model, directory, *, version=None, image_size=None, embed_
     # Servers look for folders named by a number, so they never load this one half-written.
     unfinished = directory / f".{target.name}-{secrets.token_hex(4)}"
     try:
-        _write(model, unfinished, image_shape, embed_bytes)
+        _write(model, unfinished, endpoints)
         if verify:
-            _verify(model, unfinished, image_shape)
+            _verify(model, unfinished, inputs, endpoints[0][2], output)
         _move(unfinished, target)
     except OSError as error:
         if error.errno == errno.ENOSPC:
@@ -91,23 +99,27 @@ def _remove_leftovers(directory):
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _write(model, path, image_shape, embed_bytes):
+def _write(model, path, endpoints):
     # Not `archive.track(model)`: what the endpoints use is tracked anyway, and Keras 3.15 writes the variables of a
     # tracked model a second time.
     archive = keras.export.ExportArchive()
-    for name, function, inputs in signatures.endpoints(model, image_shape, embed_bytes):
+    if any(spec.dtype == "string" for _, _, specs in endpoints[:1] for spec in specs):
+        archive.track(model)  # for the tables of its vocabulary
+    for name, function, inputs in endpoints:
         archive.add_endpoint(name, function, inputs)
     archive.write_out(str(path), verbose=False)
 
 
-def _verify(model, path, image_shape):
-    """Compares the export with the model on one batch of noise, two images, from 0 to 255."""
+def _verify(model, path, inputs, specs, output):
+    """Compares the export with the model on two rows of noise."""
     import tensorflow as tf
 
-    image = np.random.default_rng(0).uniform(0, 255, size=(2, *image_shape)).astype(np.float32)
-    expected = np.asarray(model(image, training=False), np.float32)
+    noise = [_noise(spec) for spec in specs]
+    own = noise[0] if inputs is None else signatures.pack(inputs, noise)
+    expected = np.asarray(tf.cast(signatures.choose(model, model(own, training=False), output), tf.float32))
     loaded = tf.saved_model.load(str(path))
-    found = loaded.signatures["embed"](image=tf.constant(image))["embedding"].numpy()
+    named = {spec.name: rows for spec, rows in zip(specs, noise, strict=True)}
+    found = loaded.signatures["embed"](**named)["embedding"].numpy()
     policies = {layer.compute_dtype for layer in model._flatten_layers()}
     allowed = TOLERANCE["half" if policies & {"float16", "bfloat16"} else "float32"]
     difference = np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-30)
@@ -118,6 +130,18 @@ def _verify(model, path, image_shape):
             f"{difference:.2g} of the largest entry on random images. Are its outputs finite, and the same in every "
             "call with training=False? `verify=False` exports it nevertheless."
         )
+
+
+def _noise(spec):
+    """Two rows: images from 0 to 255, other numbers from 0 to 1, the ids 0 and 1, two words."""
+    import tensorflow as tf
+
+    rng, shape = np.random.default_rng(0), (2, *(side or 4 for side in spec.shape[1:]))
+    if spec.dtype == tf.string:
+        return tf.constant(rng.choice(["one", "another"], shape))
+    if spec.dtype.is_floating:
+        return tf.cast(rng.uniform(0, 255 if len(shape) == 4 else 1, shape), spec.dtype)
+    return tf.cast(rng.integers(0, 2, shape), spec.dtype)
 
 
 def _move(unfinished, target):

@@ -1,7 +1,75 @@
 """What an exported model can be asked: functions of tensors, with names and types for their inputs."""
 
+import difflib
 
-def endpoints(model, image_shape, embed_bytes):
+import keras
+
+
+def declared_inputs(model):
+    """The structure of symbolic inputs of a functional model, or of the functional backbone of another; or None."""
+    for part in (model, getattr(model, "backbone", None)):
+        if isinstance(part, keras.Sequential) and part.built:
+            return part.inputs[0]
+        try:
+            return part.input
+        except (AttributeError, ValueError):
+            continue
+    return None
+
+
+def input_specs(inputs):
+    """A `tf.TensorSpec` for each input, with the name and dtype that the model declares."""
+    import tensorflow as tf
+
+    if isinstance(inputs, dict):
+        names = list(inputs)
+        tensors = [inputs[name] for name in names]
+    else:
+        tensors = keras.tree.flatten(inputs)
+        names = [tensor.name for tensor in tensors]
+    pairs = zip(names, tensors, strict=True)
+    return [tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype, name=name) for name, tensor in pairs]
+
+
+def pack(inputs, tensors):
+    """The tensors of `input_specs` in the structure that the model takes."""
+    if isinstance(inputs, dict):
+        return dict(zip(inputs, tensors, strict=True))
+    return keras.tree.pack_sequence_as(inputs, list(tensors))
+
+
+def any_inputs_endpoint(model, inputs, output):
+    """`(name, function, inputs)` of the one signature of a model on numbers, token ids, strings or several inputs."""
+    import tensorflow as tf
+
+    specs = input_specs(inputs)
+
+    def embed(*tensors):
+        tensors = [tf.ensure_shape(tensor, spec.shape) for tensor, spec in zip(tensors, specs, strict=True)]
+        return {"embedding": _as_embedding(choose(model, model(pack(inputs, tensors), training=False), output))}
+
+    yield "embed", embed, specs
+
+
+def choose(model, outputs, output):
+    """The output that `output` names, by its key, its name in the model, or its place."""
+    if output is None:
+        return outputs
+    if isinstance(outputs, dict):
+        choices = dict(outputs)
+    else:
+        parts = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+        names = getattr(model, "output_names", None) or []
+        choices = {**dict(zip(names, parts, strict=False)), **dict(enumerate(parts))}
+    if output in choices:
+        return choices[output]
+    near = difflib.get_close_matches(str(output), [str(choice) for choice in choices], n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    listed = ", ".join(repr(choice) for choice in choices)
+    raise ValueError(f"`output` must be one of the model's outputs, {listed}. Received: output={output!r}.{hint}")
+
+
+def endpoints(model, image_shape, embed_bytes, output=None):
     """`(name, function, [input])` for each signature; the first is also `serving_default`.
 
     Args:
@@ -17,7 +85,7 @@ def endpoints(model, image_shape, embed_bytes):
     def embed(image):
         # A server checks names and types, but not shapes: a wrong size would return embeddings that look right.
         image = tf.ensure_shape(image, (None, *image_shape))
-        return {"embedding": _as_embedding(model(image, training=False))}
+        return {"embedding": _as_embedding(choose(model, model(image, training=False), output))}
 
     def embed_encoded(image_bytes):
         images, valid = _decode_all(tf.ensure_shape(image_bytes, (None,)), image_shape)
@@ -36,7 +104,10 @@ def _as_embedding(output):
     shape = getattr(output, "shape", None)
     if shape is None or len(shape) != 2:
         found = shape if shape is not None else type(output).__name__
-        raise ValueError(f"`model` must return one embedding (batch, dim). Received: a model that returns {found}.")
+        raise ValueError(
+            f"`model` must return one embedding (batch, dim). Received: a model that returns {found}. "
+            "Choose one of several outputs by `output`."
+        )
     # Clients should not have to know the precision that the model computes in.
     return tf.cast(output, tf.float32)
 

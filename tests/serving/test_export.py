@@ -141,7 +141,7 @@ def test_leftovers_of_killed_exports_go_and_live_ones_stay(tmp_path):
 
 
 def test_a_full_disk_names_the_folder_and_leaves_nothing(tmp_path, monkeypatch):
-    def write(model, path, image_shape, embed_bytes):
+    def write(model, path, endpoints):
         path.mkdir()
         raise OSError(28, "No space left on device")
 
@@ -239,7 +239,7 @@ def test_versions(tmp_path):
 
 
 def test_a_version_that_appears_meanwhile_is_kept(tmp_path, monkeypatch):
-    def write(model, path, image_shape, embed_bytes):
+    def write(model, path, endpoints):
         path.mkdir()
         (tmp_path / "1").mkdir()
         (tmp_path / "1" / "other").touch()
@@ -251,7 +251,7 @@ def test_a_version_that_appears_meanwhile_is_kept(tmp_path, monkeypatch):
 
 
 def test_nothing_is_left_of_an_export_that_fails(tmp_path, monkeypatch):
-    def fail(model, path, image_shape):
+    def fail(model, path, *arguments):
         assert (path / "saved_model.pb").exists()
         raise OSError("disk full")
 
@@ -297,7 +297,6 @@ def test_models_of_any_size_need_to_be_told(tmp_path):
 
 def test_errors_name_the_argument(tmp_path):
     (tmp_path / "file").touch()
-    flat = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     maps = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
     for arguments, message in (
         ({"directory": tmp_path / "file"}, "`directory` must be a folder"),
@@ -308,10 +307,48 @@ def test_errors_name_the_argument(tmp_path):
         ({"image_size": 32}, "`image_size` must be the"),
         ({"image_size": (0, 3)}, "`image_size` must be a side"),
         ({"model": "birds"}, "`model` must be a keras.Model"),
-        ({"model": flat}, "`model` must take images of shape"),
         ({"model": maps}, "`model` must return one embedding"),
         ({"model": backbone(channels=5)}, "`embed_bytes` must be False"),
     ):
         with pytest.raises(ValueError, match=message):
             export_savedmodel(**{"model": backbone(), "directory": tmp_path / "new"} | arguments)
     assert not [path for path in tmp_path.rglob("*") if path.name not in ("file", "new")]
+
+
+def test_models_on_anything_but_images(tmp_path):
+    import tensorflow as tf
+
+    layers = keras.layers
+    table = keras.Sequential([keras.Input((4,), name="row"), layers.Dense(3)])
+    tokens = keras.Sequential([keras.Input((5,), dtype="int32", name="ids"), layers.Embedding(9, 4), layers.Flatten()])
+    parts = {"size": keras.Input((2,), name="size"), "color": keras.Input((3,), name="color")}
+    two = keras.Model(parts, layers.Dense(4)(layers.Concatenate()([parts["color"], parts["size"]])))
+    words = layers.StringLookup(vocabulary=["one", "two"])
+    text = keras.Input((1,), dtype="string", name="text")
+    strings = keras.Model(text, layers.Flatten()(layers.Embedding(4, 3)(words(text))))
+    rng = np.random.default_rng(0)
+    for name, model, rows in (
+        ("table", table, {"row": rng.random((2, 4), np.float32)}),
+        ("tokens", EmbeddingModel(tokens, 6), {"ids": rng.integers(0, 9, (2, 5)).astype("int32")}),
+        ("two", two, {"size": rng.random((2, 2), np.float32), "color": rng.random((2, 3), np.float32)}),
+        ("strings", strings, {"text": np.array([["two"], ["three"]])}),
+    ):
+        given = {key: tf.constant(part) for key, part in rows.items()}
+        expected = model(given if name == "two" else next(iter(given.values())))
+        signature = load(export_savedmodel(model, tmp_path / name))
+        assert set(signature) == {"embed", "serving_default"}
+        declared = signature["embed"].structured_input_signature[1]
+        assert {key: spec.dtype for key, spec in declared.items()} == {key: part.dtype for key, part in given.items()}
+        np.testing.assert_allclose(signature["embed"](**given)["embedding"], expected, atol=1e-6)
+
+
+def test_an_output_is_chosen(tmp_path):
+    row = keras.Input((4,), name="row")
+    dense = keras.layers.Dense
+    model = keras.Model(row, {"feature": dense(3, name="feature")(row), "classes": dense(5, name="classes")(row)})
+    with pytest.raises(ValueError, match=r"'feature', 'classes'\. Received: output='featur'\. Did you mean 'feature'"):
+        export_savedmodel(model, tmp_path, output="featur")
+    with pytest.raises(ValueError, match="Choose one of several outputs by `output`"):
+        export_savedmodel(model, tmp_path)
+    found = load(export_savedmodel(model, tmp_path, output="feature"))["embed"](row=np.ones((2, 4), np.float32))
+    np.testing.assert_allclose(found["embedding"], model(np.ones((2, 4)))["feature"], atol=1e-6)
