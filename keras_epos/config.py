@@ -1,5 +1,6 @@
 """Configuration from the signature: an object's constructor arguments are its configuration."""
 
+import difflib
 import inspect
 
 import keras
@@ -27,3 +28,9 @@ def constructor_arguments(instance):
 def revived(value):
     """An object from its Keras config, or itself."""
     return keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value
+
+
+def did_you_mean(name, names):
+    """The end of a message about a name that is none of `names`: the nearest of these, or nothing."""
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5) if isinstance(name, str) else []
+    return f". Did you mean {near[0]!r}?" if near else ""

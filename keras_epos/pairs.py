@@ -5,6 +5,7 @@ references, or no part of them at all (`offset=None`).
 """
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_epos.same_class import equal
@@ -13,6 +14,8 @@ from keras_epos.same_class import equal
 LOWEST = -1e30
 # Squared distances are clamped here before the root, whose gradient has no limit at 0.
 SMALLEST_SQUARED_DISTANCE = 1e-8
+# In units of the last place of 1. Similarities of copies differ from 1 by a few of them, either way by chance.
+AT_REST = 16
 
 
 def unit(vectors):
@@ -52,8 +55,8 @@ def masks(labels, reference_labels, offset=0, ignore_label=None, same_class=equa
     same = ops.cast(same_class(labels, reference_labels), "bool")
     positives, negatives = same, ops.logical_not(same)
     if offset is not None:
-        rows = ops.arange(ops.shape(labels)[0])[:, None] + offset
-        itself = rows == ops.arange(ops.shape(reference_labels)[0])[None, :]
+        rows = ops.arange(ops.shape(labels)[0], dtype="int32")[:, None] + offset
+        itself = rows == ops.arange(ops.shape(reference_labels)[0], dtype="int32")[None, :]
         positives, negatives = (ops.logical_and(side, ops.logical_not(itself)) for side in (positives, negatives))
     if ignore_label is not None:
         known = ops.logical_and(
@@ -64,8 +67,12 @@ def masks(labels, reference_labels, offset=0, ignore_label=None, same_class=equa
 
 
 def is_known(labels, ignore_label):
-    """Booleans `(A,)`: whether a label is not the one to ignore."""
-    differs = labels != ignore_label
+    """Booleans `(A,)`: whether a label is not the one to ignore, an integer of any size."""
+    held = np.iinfo(keras.backend.standardize_dtype(labels.dtype))
+    if held.min <= ignore_label <= held.max:
+        differs = labels != ops.convert_to_tensor(np.array(ignore_label, held.dtype))
+    else:
+        differs = ops.ones_like(labels, dtype="bool")
     return differs if len(differs.shape) == 1 else ops.all(differs, axis=-1)
 
 
@@ -91,11 +98,14 @@ def from_squared_distance(squared_distance, metric):
 def row_similarity(anchors, rows, metric):
     """Similarity of anchor `a` to each of its own rows: `(A, D)`, `(A, K, D)` to `(A, K)`.
 
-    Distances come from differences, not from `2 - 2 S`, which loses all digits between close rows.
+    Distances come from differences, not from `2 - 2 S`, which loses all digits between close rows. A row of zeros has
+    similarity 0 to every row, so its squared distance is 2 and not what the difference says.
     """
     if metric == "cosine":
         return ops.sum(anchors[:, None, :] * rows, axis=-1)
-    return from_squared_distance(ops.sum(ops.square(anchors[:, None, :] - rows), axis=-1), metric)
+    squared_distance = ops.sum(ops.square(anchors[:, None, :] - rows), axis=-1)
+    both = ops.logical_and(ops.any(anchors != 0, axis=-1)[:, None], ops.any(rows != 0, axis=-1))
+    return from_squared_distance(ops.where(both, squared_distance, 2.0), metric)
 
 
 def masked_sum(values, mask):
@@ -134,9 +144,19 @@ def share(mask, dtype):
     return masked_mean(ops.cast(mask, dtype), ops.ones_like(mask))
 
 
-def count(mask):
-    """Number of true entries over the last axis, as floats of the default dtype."""
-    return ops.sum(ops.cast(mask, keras.config.floatx()), axis=-1)
+def count(mask, dtype):
+    """Number of true entries over the last axis, as floats of `dtype`."""
+    return ops.sum(ops.cast(mask, dtype), axis=-1)
+
+
+def is_at_rest(violation):
+    """Whether what must be positive to count is not, or is so small that rounding alone decides; false for NaN."""
+    return violation <= AT_REST * np.finfo(keras.backend.standardize_dtype(violation.dtype)).eps
+
+
+def hinge(violation):
+    """Positive part, exactly 0 and without gradient where it is at rest."""
+    return ops.where(is_at_rest(violation), ops.zeros_like(violation), violation)
 
 
 def for_each_true(mask, step, state):
@@ -154,7 +174,7 @@ def for_each_true(mask, step, state):
     Returns:
         The last state.
     """
-    columns = ops.arange(ops.shape(mask)[-1])[None, :]
+    columns = ops.arange(ops.shape(mask)[-1], dtype="int32")[None, :]
 
     def some_left(left, *state):
         return ops.any(left)

@@ -47,13 +47,14 @@ class AngularLoss(PairLoss):
         mask = ops.logical_and(positives.mask, sums > 0)
         push = ops.log(ops.where(mask, sums, 1.0)) + 8 * tan_squared
         value = ops.softplus(push - 2 * (1 + tan_squared) * positives.similarity)
-        return Terms(masked_sum(value, mask), count(mask), count(mask))
+        number = count(mask, value.dtype)
+        return Terms(masked_sum(value, mask), number, number)
 
 
 def everywhere(side, matrix):
     """The mask of a side as booleans in the shape of `matrix`, `(A, R)`, one column for each reference."""
     if side.indices is None:
         return side.mask
-    references = ops.arange(ops.shape(matrix)[1])
+    references = ops.arange(ops.shape(matrix)[1], dtype="int32")
     here = ops.cast(side.indices, references.dtype)[:, :, None] == references
     return ops.any(ops.logical_and(side.mask[:, :, None], here), axis=1)

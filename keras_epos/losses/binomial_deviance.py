@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_epos.losses.pair_loss import PairLoss
+from keras_epos.losses.pair_loss import PairLoss, some_pair
 from keras_epos.losses.terms import Terms
 from keras_epos.pairs import count, masked_sum
 
@@ -45,10 +45,10 @@ class BinomialDevianceLoss(PairLoss):
         pull = ops.softplus(self.alpha * (self.base - positives.similarity))
         push = ops.softplus(self.beta * (negatives.similarity - self.base))
         total = mean(pull, positives.mask) + mean(push, negatives.mask)
-        return Terms(total, None, ops.minimum(count(positives.mask) + count(negatives.mask), 1))
+        return Terms(total, None, some_pair(positives, negatives, total.dtype))
 
 
 def mean(values, mask):
     """Mean over the last axis of the entries under `mask`; 0 in a row without any."""
-    number = ops.cast(count(mask), values.dtype)
+    number = count(mask, values.dtype)
     return masked_sum(values, mask) / ops.where(number > 0, number, 1)

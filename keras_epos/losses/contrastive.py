@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms
-from keras_epos.pairs import count, masked_sum
+from keras_epos.pairs import count, hinge, is_at_rest, masked_sum
 
 
 @keras.saving.register_keras_serializable(package="keras_epos")
@@ -55,7 +55,7 @@ def hinges(*sides):
     """`Terms` of the positive parts of `(values, mask)` sides."""
     total, valid, active = 0, 0, 0
     for values, mask in sides:
-        total += masked_sum(ops.relu(values), mask)
-        valid += count(mask)
-        active += count(ops.logical_and(mask, values > 0))
+        total += masked_sum(hinge(values), mask)
+        valid += count(mask, values.dtype)
+        active += count(ops.logical_and(mask, ops.logical_not(is_at_rest(values))), values.dtype)
     return Terms(total, valid, active)

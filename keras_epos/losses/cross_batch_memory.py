@@ -4,11 +4,10 @@ import keras
 from keras import ops
 
 from keras_epos.config import revived
-from keras_epos.losses.batch import labels_and_embeddings
+from keras_epos.losses.batch import at_least_one_row, known_rows
 from keras_epos.losses.embedding_loss import EmbeddingLoss
 from keras_epos.losses.pair_loss import Memory, PairLoss
-from keras_epos.losses.terms import per_anchor
-from keras_epos.pairs import masks
+from keras_epos.pairs import is_known, masks
 
 
 @keras.saving.register_keras_serializable(package="keras_epos")
@@ -20,7 +19,8 @@ class CrossBatchMemory(EmbeddingLoss):
     strategy works; memory and time grow with batch size times `size`.
 
     The memory is a ring of fixed shape that an `EmbeddingModel` saves and restores with its weights; it is filled
-    by training steps only, and evaluation looks at the batch alone. Rows that are not finite are not kept. Under a
+    by training steps only, and evaluation looks at the batch alone. Rows that are not finite, or to be ignored, are not
+    kept. Under a
     `tf.distribute` strategy the first replica's embeddings are kept.
 
     **An anchor's own earlier embedding must not become its positive**: it is the nearest one of all, and pulling
@@ -96,18 +96,28 @@ class CrossBatchMemory(EmbeddingLoss):
         self._next_slot = state("next_slot", (), "int32")
         self._steps = state("steps", (), "int32")
 
+    @property
+    def needs_direction(self):
+        return self.loss.needs_direction
+
     def values(self, y_true, y_pred):
-        self.refuse_untrained()
-        labels, embeddings = labels_and_embeddings(y_true, y_pred, self.dtype, takes_label_rows=True)
+        labels, embeddings = self.accepted(y_true, y_pred)
         labels, ids = self._split(labels)
+        embeddings = known_rows(labels, embeddings, self.loss.ignore_label)
+
+        def terms(filled_labels, filled):
+            if not self.training:
+                return self.loss.terms(filled_labels, filled)
+            filled_ids = None if ids is None else at_least_one_row(ids, embeddings)[0]
+            return self.loss.terms(filled_labels, filled, self._memory(filled_labels, filled_ids))
+
+        self.loss.training = self.training
+        values, takes_part = self.loss.of_batch(labels, embeddings, terms)
         if self.training:
-            terms = self.loss.terms(labels, embeddings, self._memory(labels, ids))
             self._remember(labels, ids, ops.stop_gradient(embeddings))
-        else:
-            terms = self.loss.terms(labels, embeddings)
         filled = ops.mean(ops.cast(self._is_filled, self.dtype))
         self.statistics = {**self.loss.statistics, "memory_filled": filled}
-        return per_anchor(terms, self.average_over)
+        return values, takes_part
 
     def _split(self, labels):
         """Labels and ids, the latter `None` if there are none and none are needed."""
@@ -159,14 +169,16 @@ class CrossBatchMemory(EmbeddingLoss):
         number = ops.shape(embeddings)[0]
         first = ops.convert_to_tensor(self._next_slot)
         slots = ((first + ops.arange(number, dtype="int32")) % self.size)[:, None]
-        is_finite = ops.all(ops.isfinite(embeddings), axis=-1)
+        is_usable = ops.all(ops.isfinite(embeddings), axis=-1)
         # A row that is not finite would turn every later gradient to NaN, however it is masked.
-        embeddings = ops.where(is_finite[:, None], embeddings, ops.zeros_like(embeddings))
+        embeddings = ops.where(is_usable[:, None], embeddings, ops.zeros_like(embeddings))
+        if self.loss.ignore_label is not None:
+            is_usable = ops.logical_and(is_usable, is_known(labels, self.loss.ignore_label))
         for variable, rows in (
             (self._embeddings, embeddings),
             (self._labels, labels),
             (self._ids, ids),
-            (self._is_filled, is_finite),
+            (self._is_filled, is_usable),
         ):
             variable.assign(ops.scatter_update(variable, slots, ops.cast(rows, variable.dtype)))
         self._next_slot.assign((first + number) % self.size)

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_epos import mining
 from keras_epos.losses.nt_xent import NTXentLoss
+from keras_epos.pairs import is_at_rest
 
 
 @keras.saving.register_keras_serializable(package="keras_epos")
@@ -16,7 +17,7 @@ class EasyPositiveHardNegativeLoss(NTXentLoss):
 
     `p` is the positive of largest similarity; those above 0.9999 are copies of the anchor's image and do not count.
     `n` is the negative of largest similarity, with `semi_hard=True` of those that are no nearer than `p`. An anchor
-    counts only if `S_ap > 0` and `S_an > 0`; the mean is over these, 0 if there are none.
+    counts only if `S_ap > 0` and `S_an > 0` by more than rounding; the mean is over these, 0 if there are none.
 
     The pairs are fixed, so there are no `positives` and `negatives`. `NTXentLoss(0.1, "easy", "hard")` is the loss
     without the rule of the signs and with a copy where there is no other positive: choose it unless results are to be
@@ -31,6 +32,8 @@ class EasyPositiveHardNegativeLoss(NTXentLoss):
     Reference: Xuan et al. 2020, https://arxiv.org/abs/1904.04370.
     """
 
+    _ARGUMENTS = ("temperature", "semi_hard", "same_class", "ignore_label", "reduction", "name", "dtype")
+
     def __init__(
         self,
         temperature=0.1,
@@ -40,7 +43,16 @@ class EasyPositiveHardNegativeLoss(NTXentLoss):
         reduction="sum_over_batch_size",
         name=None,
         dtype="float32",
+        **pairs,
     ):
+        for argument, value in pairs.items():
+            if argument not in ("positives", "negatives"):
+                raise TypeError(f"{type(self).__name__}() has no argument `{argument}`. Received: {argument}={value!r}")
+            raise ValueError(
+                f"`{argument}` must be left out: {type(self).__name__} is the published loss, with the nearest "
+                f"positive and the nearest negative. Received: {argument}={value!r}. For other pairs take "
+                'keras_epos.NTXentLoss(0.1, positives="easy", negatives="hard").'
+            )
         super().__init__(
             temperature,
             positives=mining.Easy(copies="drop"),
@@ -53,6 +65,9 @@ class EasyPositiveHardNegativeLoss(NTXentLoss):
         )
         self.semi_hard = semi_hard
 
+    def get_config(self):
+        return {key: value for key, value in super().get_config().items() if key in self._ARGUMENTS}
+
     def select(self, cosine, positive_mask, negative_mask, dim):
         positive = self.positives.select(cosine, positive_mask, "positives")
         if self.semi_hard:
@@ -60,5 +75,5 @@ class EasyPositiveHardNegativeLoss(NTXentLoss):
         negative = self.select_negatives(cosine, positive, negative_mask, dim)
         kept = ops.logical_and(positive.valid, negative.valid)
         for selection in (positive, negative):
-            kept = ops.logical_and(kept, selection.of(cosine) > 0)
+            kept = ops.logical_and(kept, ops.logical_not(is_at_rest(selection.of(cosine))))
         return positive._replace(valid=kept), negative._replace(valid=kept)

@@ -1,9 +1,12 @@
 """EmbeddingLoss: what every loss over labels and embeddings shares, pairs or not."""
 
+import numbers
+
 import keras
+from keras import ops
 
 from keras_epos.config import constructor_arguments
-from keras_epos.losses.batch import labels_and_embeddings
+from keras_epos.losses.batch import are_of_known_classes, at_least_one_row, known_rows, labels_and_embeddings
 from keras_epos.losses.terms import per_anchor, reduced
 
 
@@ -14,7 +17,8 @@ class EmbeddingLoss(keras.losses.Loss):
 
     Args:
         average_over: `"valid"`: the mean is over all terms; `"active"`: only over those with a gradient.
-        ignore_label: Label of samples that do not take part, or `None`.
+        ignore_label: Label of samples that do not take part, an integer or `None`. Whatever stands in their rows, NaN
+            too, touches neither value nor gradient.
         reduction: As in Keras; `None` returns one value per anchor, shape `(B,)`, whose mean over the counted
             anchors is the loss.
         name: Name in the logs.
@@ -22,8 +26,13 @@ class EmbeddingLoss(keras.losses.Loss):
 
     Call arguments:
         y_true: Integer labels of shape `(B,)` or `(B, 1)`, any integer dtype.
-        y_pred: Embeddings of shape `(B, D)`, any float dtype.
+        y_pred: Embeddings of shape `(B, D)`, any float dtype; `D` of 2 or more where only directions count.
         sample_weight: Weights of the anchors, shape `(B,)` or `(B, 1)`, or `None`.
+
+    Returns:
+        The loss, a scalar unless `reduction` is `None`: 0 for a batch of which no anchor takes part, or an empty one.
+        NaN if an embedding, a weight of a sample or a weight of the loss is not finite, whatever the formula makes of
+        it; without reduction in every row, as every anchor is compared with every row.
 
     Attributes:
         statistics: What a step has seen, a dictionary of scalars with the keys `statistic_names`; `None` before.
@@ -40,6 +49,10 @@ class EmbeddingLoss(keras.losses.Loss):
     needs_adoption = False
     # Whether labels may be rows, `(B, L)`.
     takes_label_rows = False
+    # Whether the length of an embedding does not count, so that one number alone says nothing.
+    needs_direction = False
+    # Number of classes that the loss keeps something for, if it does.
+    num_classes = None
     statistic_names = ("valid_anchors", "active_anchors", "positive_similarity", "negative_similarity")
 
     def __init__(
@@ -58,8 +71,10 @@ class EmbeddingLoss(keras.losses.Loss):
             )
         if average_over not in ("valid", "active"):
             raise ValueError(f'`average_over` must be "valid" or "active". Received: average_over={average_over!r}')
+        if ignore_label is not None and not is_integer(ignore_label):
+            raise ValueError(f"`ignore_label` must be an integer or None. Received: ignore_label={ignore_label!r}")
         self.average_over = average_over
-        self.ignore_label = ignore_label
+        self.ignore_label = None if ignore_label is None else int(ignore_label)
         self.statistics = None
         self.training = True
         # Layer that holds the loss's own weights, once they are built.
@@ -113,9 +128,41 @@ class EmbeddingLoss(keras.losses.Loss):
 
     def values(self, y_true, y_pred):
         """One value for each anchor, and 1 or 0 for whether it counts in a mean; both `(B,)`."""
+        labels, embeddings = self.accepted(y_true, y_pred)
+        return self.of_batch(labels, known_rows(labels, embeddings, self.ignore_label), self.terms)
+
+    def accepted(self, y_true, y_pred):
+        """Labels and embeddings as tensors, or an error."""
         self.refuse_untrained()
         labels, embeddings = labels_and_embeddings(y_true, y_pred, self.dtype, self.takes_label_rows)
-        return per_anchor(self.terms(labels, embeddings), self.average_over)
+        if self.needs_direction and embeddings.shape[-1] == 1:
+            raise ValueError(
+                "`y_pred` must have at least 2 dimensions, as one number has no direction. Received: shape "
+                f"{tuple(embeddings.shape)}. A distance of two embeddings belongs to "
+                "keras_epos.compat.tfa.ContrastiveLoss."
+            )
+        return labels, embeddings
+
+    def of_batch(self, labels, embeddings, terms):
+        """Values and whether they count, as `values` has them, from what `terms(labels, embeddings)` returns."""
+        size = ops.shape(embeddings)[0]
+        filled = at_least_one_row(labels, embeddings)
+        values, takes_part = per_anchor(terms(*filled), self.average_over)
+        if filled[1] is not embeddings:
+            is_there = ops.cast(size > 0, self.dtype)
+            self.statistics = {name: value * is_there for name, value in self.statistics.items()}
+            values, takes_part = values[:size], takes_part[:size]
+        return values + self.alarm(labels, embeddings), takes_part
+
+    def alarm(self, labels, embeddings):
+        """0, or NaN where the loss must be: a scalar, or `(B,)`. Formulas mask what they do not need, NaN included."""
+        weights = [] if self._layer is None else self._layer.trainable_weights
+        checked = [embeddings, *(ops.convert_to_tensor(weight) for weight in weights)]
+        is_sound = ops.all(ops.stack([ops.all(ops.isfinite(values)) for values in checked]))
+        if self.num_classes is not None:
+            known = are_of_known_classes(labels, self.num_classes, self.ignore_label, self.training)
+            is_sound = ops.logical_and(is_sound, known)
+        return ops.where(is_sound, ops.zeros((), self.dtype), ops.full((), float("nan"), self.dtype))
 
     def share_of(self, statistic):
         """Share of the batch that a statistic was measured on, which is its weight in a mean over batches."""
@@ -131,3 +178,7 @@ class EmbeddingLoss(keras.losses.Loss):
 
     def get_config(self):
         return constructor_arguments(self)
+
+
+def is_integer(value):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms
-from keras_epos.pairs import masked_sum
+from keras_epos.pairs import is_at_rest, masked_sum
 
 
 @keras.saving.register_keras_serializable(package="keras_epos")
@@ -60,7 +60,7 @@ class FastAPLoss(PairLoss):
         push = from_here_on(h / both * within / both) / number
         total = ops.sum(h * within_far / both / number, axis=-1)
         gradient_only = self._along(pull, near, positives) + self._along(push, far, negatives)
-        return Terms(total + gradient_only, None, ops.cast(total > 0, total.dtype))
+        return Terms(total + gradient_only, None, ops.cast(ops.logical_not(is_at_rest(total)), total.dtype))
 
     def _place(self, similarity):
         """Where a squared distance lies, in bins: `(A, K)` floats in [0, num_bins], without gradient."""

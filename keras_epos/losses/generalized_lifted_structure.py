@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_epos.losses.pair_loss import METRICS, PairLoss
 from keras_epos.losses.terms import Terms
-from keras_epos.pairs import masked_logsumexp
+from keras_epos.pairs import hinge, masked_logsumexp
 
 
 @keras.saving.register_keras_serializable(package="keras_epos")
@@ -45,5 +45,5 @@ class GeneralizedLiftedStructureLoss(PairLoss):
         pull = masked_logsumexp(-positives.similarity, positives.mask)
         push = masked_logsumexp(negatives.similarity, negatives.mask)
         # Without a pair on one side the sum lies far below zero: at rest.
-        value = ops.softplus(pull + push) if self.margin == "soft" else ops.relu(pull + push + self.margin)
+        value = ops.softplus(pull + push) if self.margin == "soft" else hinge(pull + push + self.margin)
         return Terms(value, None, ops.cast(value > 0, value.dtype))

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_epos.hierarchy import LINKAGES, ClassHierarchy
-from keras_epos.losses.batch import are_of_known_classes
+from keras_epos.losses.batch import class_places
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.triplet import TripletLoss
 
@@ -157,8 +157,7 @@ class HierarchicalTripletLoss(PairLoss):
 
     def _beyond_beta(self, labels):
         """`d_H - spread` of each anchor and each reference, `(A, A)`."""
-        known = are_of_known_classes(labels, self.num_classes, self.ignore_label)
-        places = ops.clip(labels, 0, self.num_classes - 1)
+        places = class_places(labels, self.num_classes)
         nodes = ops.reshape(ops.convert_to_tensor(self._nodes), (self.num_levels, self.num_classes))
         # Levels are nested, so two classes share a node from the level on whose number is that of those they do not:
         # the lowest, where every class is a node of its own, and some of the others.
@@ -168,4 +167,4 @@ class HierarchicalTripletLoss(PairLoss):
             level = level + ops.cast(own[:, None] != own[None, :], "int32")
         apart = ops.take(ops.convert_to_tensor(self._thresholds), level, axis=0)
         spread = ops.take(ops.convert_to_tensor(self._spread), places, axis=0)
-        return apart - ops.where(known, spread, float("nan"))[:, None]
+        return apart - spread[:, None]

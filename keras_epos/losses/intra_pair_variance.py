@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms
-from keras_epos.pairs import count, masked_mean, masked_sum
+from keras_epos.pairs import count, hinge, is_at_rest, masked_mean, masked_sum
 
 
 @keras.saving.register_keras_serializable(package="keras_epos")
@@ -61,6 +61,6 @@ class IntraPairVarianceLoss(PairLoss):
             pairs = ops.sum(ops.cast(mask, near.dtype))
             # The mean over anchors, taken later, turns this into the mean over pairs.
             share = number / ops.where(pairs > 0, pairs, 1)
-            total += share * masked_sum(ops.square(ops.relu(violation)), mask)
-            active += count(ops.logical_and(mask, violation > 0))
+            total += share * masked_sum(ops.square(hinge(violation)), mask)
+            active += count(ops.logical_and(mask, ops.logical_not(is_at_rest(violation))), near.dtype)
         return Terms(total, ops.cast(takes_part, near.dtype), ops.minimum(active, 1))

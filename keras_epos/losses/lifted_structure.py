@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms
-from keras_epos.pairs import LOWEST, count, masked_logsumexp, masked_sum
+from keras_epos.pairs import LOWEST, count, hinge, is_at_rest, masked_logsumexp, masked_sum
 
 
 @keras.saving.register_keras_serializable(package="keras_epos")
@@ -43,6 +43,7 @@ class LiftedStructureLoss(PairLoss):
         of_anchors = of_anchors[:, None]
         largest = ops.stop_gradient(ops.maximum(of_anchors, of_positives))
         of_both = ops.log(ops.exp(of_anchors - largest) + ops.exp(of_positives - largest)) + largest
-        violation = ops.relu(of_both - positives.similarity)
-        active = count(ops.logical_and(positives.mask, violation > 0))
-        return Terms(masked_sum(ops.square(violation) / 2, positives.mask), count(positives.mask), active)
+        violation = hinge(of_both - positives.similarity)
+        active = count(ops.logical_and(positives.mask, ops.logical_not(is_at_rest(violation))), violation.dtype)
+        valid = count(positives.mask, violation.dtype)
+        return Terms(masked_sum(ops.square(violation) / 2, positives.mask), valid, active)

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_epos.losses.batch import are_of_known_classes
+from keras_epos.losses.batch import class_places
 from keras_epos.losses.contrastive import hinges
 from keras_epos.losses.pair_loss import PairLoss
 
@@ -84,6 +84,4 @@ class MarginLoss(PairLoss):
         boundary = ops.convert_to_tensor(self._layer.weights[0])
         if self.learn_boundary == "global":
             return boundary[:, None]
-        known = are_of_known_classes(anchor_labels, self.num_classes, self.ignore_label)
-        one_each = ops.take(boundary, ops.clip(anchor_labels, 0, self.num_classes - 1), axis=0)
-        return ops.where(known, one_each, float("nan"))[:, None]
+        return ops.take(boundary, class_places(anchor_labels, self.num_classes), axis=0)[:, None]

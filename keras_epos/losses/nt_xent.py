@@ -48,4 +48,5 @@ def tuplets(positives, negatives):
     else:
         push = masked_logsumexp(negatives.similarity, negatives.mask)[:, None]
         mask = ops.logical_and(positives.mask, ops.any(negatives.mask, axis=-1, keepdims=True))
-    return Terms(masked_sum(ops.softplus(push - positives.similarity), mask), count(mask), count(mask))
+    number = count(mask, push.dtype)
+    return Terms(masked_sum(ops.softplus(push - positives.similarity), mask), number, number)

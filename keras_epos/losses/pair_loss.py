@@ -7,9 +7,9 @@ from keras import ops
 from keras_epos import mining
 from keras_epos import same_class as same_classes
 from keras_epos.gradient import gradient
-from keras_epos.losses.batch import labels_and_embeddings
+from keras_epos.losses.batch import at_least_one_row, known_rows
 from keras_epos.losses.embedding_loss import EmbeddingLoss
-from keras_epos.pairs import LOWEST, masked_mean, masks, products, row_similarity, share, to_similarity, unit
+from keras_epos.pairs import LOWEST, count, masked_mean, masks, products, row_similarity, share, to_similarity, unit
 
 METRICS = ("cosine", "euclidean", "squared_euclidean")
 
@@ -34,6 +34,11 @@ class Side(NamedTuple):
         if len(per_reference.shape) == 1:
             return per_reference[None, :] if self.indices is None else ops.take(per_reference, self.indices, axis=0)
         return mining.Selection(self.indices, self.mask).of(per_reference)
+
+
+def some_pair(positives, negatives, dtype):
+    """1 or 0 for whether an anchor has any selected pair, `(A,)`."""
+    return ops.minimum(count(positives.mask, dtype) + count(negatives.mask, dtype), 1)
 
 
 class Batch(NamedTuple):
@@ -113,15 +118,18 @@ class PairLoss(EmbeddingLoss):
     def takes_label_rows(self):
         return self.same_class != "equal"
 
+    @property
+    def needs_direction(self):
+        return self.normalize
+
     def adopt(self, embedding_dim=None):
-        generators = [getattr(side, "generator", None) for side in (self.positives, self.negatives)]
-        return super().adopt(embedding_dim) + [generator for generator in generators if generator is not None]
+        return super().adopt(embedding_dim) + self.positives.adopt() + self.negatives.adopt()
 
     def _refuse_senseless_strategies(self):
-        if self.positives.relative or isinstance(self.positives, mining.DistanceWeighted):
+        if "positives" not in self.positives.sides:
             raise ValueError(
                 "`positives` must be chosen by a strategy that needs no positive to refer to: all, easy, hard or "
-                f"random. Received: positives={self.positives}"
+                f"random. Received: positives={self.positives}, which is for negatives."
             )
         if self.negatives.relative and not self.has_triplets and self.positives.count != 1:
             raise ValueError(
@@ -237,9 +245,11 @@ class PairLoss(EmbeddingLoss):
 
         Reference: Wang et al. 2019, https://arxiv.org/abs/1904.06627.
         """
-        self.refuse_untrained()
-        labels, embeddings = labels_and_embeddings(labels, embeddings, self.dtype, self.takes_label_rows)
-        rows = self.prepared(embeddings)
+        labels, embeddings = self.accepted(labels, embeddings)
+        self.alarm(labels, embeddings)
+        size = ops.shape(embeddings)[0]
+        labels, rows = at_least_one_row(labels, known_rows(labels, embeddings, self.ignore_label))
+        rows = self.prepared(rows)
         cosine = products(unit(rows), unit(rows))
 
         def total(all_products):
@@ -250,4 +260,4 @@ class PairLoss(EmbeddingLoss):
 
             return ops.sum(self._terms_of(labels, cosine, all_products, similarity, rows.shape[-1]).total)
 
-        return gradient(total, products(rows, rows))
+        return gradient(total, products(rows, rows))[:size, :size]

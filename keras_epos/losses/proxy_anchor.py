@@ -46,7 +46,8 @@ class ProxyAnchorLoss(ProxyLoss):
         present = ops.sum(ops.cast(ops.any(own, axis=0), similarity.dtype))
         samples = ops.sum(ops.cast(own, similarity.dtype))
         total = samples * (pull / ops.where(present > 0, present, 1.0) + push / self.num_classes)
-        return Terms(total, count(own), count(own))
+        number = count(own, similarity.dtype)
+        return Terms(total, number, number)
 
 
 def shares(logits, mask):

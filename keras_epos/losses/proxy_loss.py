@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_epos.gradient import gradient
-from keras_epos.losses.batch import are_of_known_classes, labels_and_embeddings
+from keras_epos.losses.batch import at_least_one_row, known_rows
 from keras_epos.losses.embedding_loss import EmbeddingLoss
 from keras_epos.losses.terms import Terms
 from keras_epos.pairs import count, masked_logsumexp, masked_max, masked_mean, masked_sum, masks, products, share, unit
@@ -36,6 +36,7 @@ class ProxyLoss(EmbeddingLoss):
     """
 
     needs_adoption = True
+    needs_direction = True
     # Proxies of each class.
     centres = 1
 
@@ -99,13 +100,12 @@ class ProxyLoss(EmbeddingLoss):
         return products(unit(embeddings), unit(ops.convert_to_tensor(self.proxies)))
 
     def _terms_of(self, labels, similarity):
-        known = are_of_known_classes(labels, self.num_classes, self.ignore_label)
-        classes = ops.arange(self.num_classes, dtype=labels.dtype)
+        classes = ops.cast(ops.arange(self.num_classes, dtype="int32"), labels.dtype)
         own, other = masks(labels, classes, offset=None, ignore_label=self.ignore_label)
         similarity = ops.reshape(similarity, (ops.shape(similarity)[0], self.num_classes, self.centres))
         terms = self.formula(self.class_similarity(similarity), own, other)
         self.statistics = self._observed(ops.stop_gradient(ops.max(similarity, axis=-1)), own, other, terms)
-        return terms._replace(total=ops.where(known, terms.total, float("nan")))
+        return terms
 
     def _observed(self, nearest, own, other, terms):
         active = ops.cast(ops.stop_gradient(terms.active) > 0, nearest.dtype)
@@ -128,15 +128,18 @@ class ProxyLoss(EmbeddingLoss):
             `(B, num_classes * centres)`: the derivative of the summed terms of all samples by the cosine similarity of
             a sample to a proxy: negative where the loss pulls, positive where it pushes.
         """
-        labels, embeddings = labels_and_embeddings(labels, embeddings, self.dtype)
-        return gradient(
-            lambda similarity: ops.sum(self._terms_of(labels, similarity).total), self._similarity(embeddings)
-        )
+        labels, embeddings = self.accepted(labels, embeddings)
+        self.alarm(labels, embeddings)
+        size = ops.shape(embeddings)[0]
+        labels, rows = at_least_one_row(labels, known_rows(labels, embeddings, self.ignore_label))
+        weights = gradient(lambda similarity: ops.sum(self._terms_of(labels, similarity).total), self._similarity(rows))
+        return weights[:size]
 
 
 def softmax_terms(logits, own, other):
     """Cross-entropy of each sample's own class, `log(1 + sum_other exp(logit_other - logit_own))`, as `Terms`."""
-    return Terms(ops.softplus(own_against_others(logits, own, other)), count(own), count(own))
+    number = count(own, logits.dtype)
+    return Terms(ops.softplus(own_against_others(logits, own, other)), number, number)
 
 
 def own_against_others(logits, own, other):

@@ -49,4 +49,5 @@ class ProxyNCALoss(ProxyLoss):
         if self.denominator == "all":
             return softmax_terms(logits, own, other)
         compares = ops.logical_and(ops.any(own, axis=-1), ops.any(other, axis=-1))
-        return Terms(ops.where(compares, own_against_others(logits, own, other), 0.0), count(own), count(own))
+        number = count(own, logits.dtype)
+        return Terms(ops.where(compares, own_against_others(logits, own, other), 0.0), number, number)

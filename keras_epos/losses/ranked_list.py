@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms
-from keras_epos.pairs import count, masked_logsumexp, masked_sum
+from keras_epos.pairs import count, is_at_rest, masked_logsumexp, masked_sum
 
 
 @keras.saving.register_keras_serializable(package="keras_epos")
@@ -79,8 +79,8 @@ class RankedListLoss(PairLoss):
 
 def worst_first(violation, mask, sharpness):
     """Mean of the positive violations, weighted by how large they are, and their number; both `(A,)`."""
-    mask = ops.logical_and(mask, violation > 0)
+    mask = ops.logical_and(mask, ops.logical_not(is_at_rest(violation)))
     exponent = ops.stop_gradient(sharpness * violation)
     normaliser = masked_logsumexp(exponent, mask)[:, None]
     weight = ops.exp(ops.where(mask, exponent - normaliser, ops.zeros_like(exponent)))
-    return masked_sum(weight * violation, mask), count(mask)
+    return masked_sum(weight * violation, mask), count(mask, violation.dtype)

@@ -46,8 +46,8 @@ def reduced(values, takes_part, sample_weight, reduction):
     if reduction == "sum":
         return ops.sum(values)
     divisor = ops.sum(weight if reduction == "mean_with_sample_weight" else takes_part)
-    mean = ops.where(divisor > 0, ops.sum(values) / ops.where(divisor > 0, divisor, 1), 0)
-    return mean / num_replicas()
+    # Where no anchor counts the sum is 0, or NaN, which must not be lost.
+    return ops.sum(values) / ops.where(divisor > 0, divisor, 1) / num_replicas()
 
 
 def num_replicas():

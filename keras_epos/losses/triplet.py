@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_epos.losses.pair_loss import METRICS, PairLoss
 from keras_epos.losses.terms import Terms
-from keras_epos.pairs import count, for_each_true, masked_sum
+from keras_epos.pairs import count, for_each_true, hinge, is_at_rest, masked_sum
 
 
 @keras.saving.register_keras_serializable(package="keras_epos")
@@ -55,7 +55,8 @@ class TripletLoss(PairLoss):
         if negatives.paired or 1 in (positives.mask.shape[-1], negatives.mask.shape[-1]):
             mask = ops.logical_and(positives.mask, negatives.mask)
             value, slope = self._violation(negatives.similarity - positives.similarity)
-            return Terms(masked_sum(value, mask), count(mask), count(ops.logical_and(mask, slope > 0)))
+            active = count(ops.logical_and(mask, slope > 0), value.dtype)
+            return Terms(masked_sum(value, mask), count(mask, value.dtype), active)
         return self._every_combination(positives, negatives)
 
     def _violation(self, gap):
@@ -63,7 +64,7 @@ class TripletLoss(PairLoss):
         if self.margin == "soft":
             return ops.softplus(gap), ops.sigmoid(gap)
         gap = gap + self.margin
-        return ops.relu(gap), ops.cast(gap > 0, gap.dtype)
+        return hinge(gap), ops.cast(ops.logical_not(is_at_rest(gap)), gap.dtype)
 
     def _every_combination(self, positives, negatives):
         # A pass for each positive of an anchor instead of a B x B x B tensor. The passes carry no gradient: they
@@ -75,15 +76,16 @@ class TripletLoss(PairLoss):
             value, slope = self._violation(far - ops.take_along_axis(near, column, axis=-1))
             slope = ops.where(mask, slope, 0)
             pull = pull + ops.where(here, ops.sum(slope, axis=-1, keepdims=True), 0)
-            return total + masked_sum(value, mask), active + count(slope > 0), pull, push + slope
+            return total + masked_sum(value, mask), active + count(slope > 0, far.dtype), pull, push + slope
 
-        start = (ops.zeros_like(near[:, 0]), count(negatives.mask) * 0, ops.zeros_like(near), ops.zeros_like(far))
+        none = ops.zeros_like(near[:, 0])
+        start = (none, none, ops.zeros_like(near), ops.zeros_like(far))
         total, active, pull, push = for_each_true(positives.mask, add, start)
         pull, push = ops.stop_gradient(pull), ops.stop_gradient(push)
         gradient_only = ops.sum(push * (negatives.similarity - far), -1) - ops.sum(
             pull * (positives.similarity - near), -1
         )
-        valid = count(positives.mask) * count(negatives.mask)
+        valid = count(positives.mask, near.dtype) * count(negatives.mask, near.dtype)
         return Terms(ops.stop_gradient(total) + gradient_only, valid, active)
 
 

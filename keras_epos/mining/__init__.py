@@ -6,14 +6,14 @@ negatives. So one class serves both sides: the easy positive is the most similar
 least similar one.
 """
 
-from keras_epos.config import revived
+from keras_epos.config import did_you_mean, revived
 from keras_epos.mining.all import All
 from keras_epos.mining.distance_weighted import DistanceWeighted
 from keras_epos.mining.easy import Easy
 from keras_epos.mining.hard import Hard
 from keras_epos.mining.random import Random
 from keras_epos.mining.semi_hard import SemiHard
-from keras_epos.mining.strategy import Selection, Strategy
+from keras_epos.mining.strategy import SIDES, Selection, Strategy
 
 __all__ = ["All", "DistanceWeighted", "Easy", "Hard", "Random", "Selection", "SemiHard", "Strategy", "get"]
 
@@ -30,6 +30,10 @@ STRATEGIES = {
 def get(strategy, argument="strategy"):
     """A strategy from its name, its Keras config or itself.
 
+    Args:
+        strategy: Any of these.
+        argument: What it is for: `"positives"` or `"negatives"`, which some strategies do not serve, or another name.
+
     Raises:
         ValueError: If it is none of these.
     """
@@ -38,7 +42,8 @@ def get(strategy, argument="strategy"):
         return strategy
     if isinstance(strategy, str) and strategy in STRATEGIES:
         return STRATEGIES[strategy]()
+    names = sorted(name for name, known in STRATEGIES.items() if argument not in SIDES or argument in known.sides)
     raise ValueError(
-        f"`{argument}` must be one of {sorted(STRATEGIES)} or a keras_epos strategy object. "
-        f"Received: {argument}={strategy!r}"
+        f"`{argument}` must be one of {names} or a keras_epos strategy object. "
+        f"Received: {argument}={strategy!r}{did_you_mean(strategy, names)}"
     )

@@ -1,15 +1,14 @@
 """Distance-weighted sampling."""
 
-import keras
 from keras import ops
 
-from keras_epos.mining.draw import draw
-from keras_epos.mining.strategy import Strategy, serializable
+from keras_epos.mining.draw import Drawing
+from keras_epos.mining.strategy import serializable
 from keras_epos.pairs import masked_max
 
 
 @serializable
-class DistanceWeighted(Strategy):
+class DistanceWeighted(Drawing):
     """One negative, drawn so that all distances are equally likely.
 
     On the unit sphere in `D` dimensions most pairs are near sqrt(2) apart, with density
@@ -25,6 +24,8 @@ class DistanceWeighted(Strategy):
     Reference: Wu et al. 2017, https://arxiv.org/abs/1706.07567.
     """
 
+    sides = ("negatives",)
+
     def __init__(self, cutoff=0.5, upper_cutoff=1.4, seed=None):
         if not 0 < cutoff < 2:
             raise ValueError(f"`cutoff` must be a distance in (0, 2). Received: cutoff={cutoff}")
@@ -34,12 +35,11 @@ class DistanceWeighted(Strategy):
             )
         self.cutoff = cutoff
         self.upper_cutoff = upper_cutoff
-        self.seed = seed
-        self.generator = keras.random.SeedGenerator(seed)
+        super().__init__(seed)
 
     def select(self, ease, mask, side, threshold=None, dim=None):
         weights, mask = self.weights(-ease, mask, dim)
-        return draw(weights, mask, self.generator)
+        return self.draw(weights, mask, ease)
 
     def weights(self, similarity, mask, dim):
         """Unnormalised probabilities `(A, R)` and the candidates that have one."""

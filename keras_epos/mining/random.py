@@ -1,14 +1,13 @@
 """Random sampling."""
 
-import keras
 from keras import ops
 
-from keras_epos.mining.draw import draw
-from keras_epos.mining.strategy import Strategy, serializable
+from keras_epos.mining.draw import Drawing
+from keras_epos.mining.strategy import serializable
 
 
 @serializable
-class Random(Strategy):
+class Random(Drawing):
     """One candidate, each with the same probability.
 
     Args:
@@ -16,8 +15,7 @@ class Random(Strategy):
     """
 
     def __init__(self, seed=None):
-        self.seed = seed
-        self.generator = keras.random.SeedGenerator(seed)
+        super().__init__(seed)
 
     def select(self, ease, mask, side, threshold=None, dim=None):
-        return draw(ops.cast(mask, ease.dtype), mask, self.generator)
+        return self.draw(ops.cast(mask, ease.dtype), mask, ease)

@@ -18,6 +18,7 @@ class SemiHard(Strategy):
     """
 
     relative = True
+    sides = ("negatives",)
 
     def __init__(self, fallback="easiest"):
         if fallback not in ("easiest", "hardest", "skip"):

@@ -25,6 +25,9 @@ class Selection(NamedTuple):
         return matrix if self.indices is None else ops.take_along_axis(matrix, self.indices, axis=-1)
 
 
+SIDES = ("positives", "negatives")
+
+
 class Strategy:
     """Base of the strategies. Arguments of `__init__` are attributes, so `get_config` is derived here once."""
 
@@ -32,6 +35,8 @@ class Strategy:
     count = 1
     # Whether the choice depends on the positive that was selected, one choice for each of them.
     relative = False
+    # What can be chosen so.
+    sides = SIDES
 
     def select(self, ease, mask, side, threshold=None, dim=None):
         """Choose references under `mask`.
@@ -49,6 +54,10 @@ class Strategy:
             `Selection`.
         """
         raise NotImplementedError(f"{type(self).__name__} must define select().")
+
+    def adopt(self):
+        """Take charge of the strategy's state: a list of what a model must track, empty for most."""
+        return []
 
     def get_config(self):
         return constructor_arguments(self)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from keras_epos.reference.pairs import candidates, cosine
-from keras_epos.reference.terms import empty_terms
+from keras_epos.reference.terms import empty_terms, hinge
 
 
 def easy_positive_hard_negative(labels, embeddings, temperature=0.1, semi_hard=False, ignore_label=None):
@@ -24,7 +24,7 @@ def easy_positive_hard_negative(labels, embeddings, temperature=0.1, semi_hard=F
         if not other:
             continue
         n = max(other, key=lambda j: s[j])
-        if s[p] <= 0 or s[n] <= 0:
+        if not (hinge(s[p]) and hinge(s[n])):
             continue
         chance = np.exp(s[p] / temperature) / (np.exp(s[p] / temperature) + np.exp(s[n] / temperature))
         terms.total[a] = -np.log(chance)

@@ -4,7 +4,7 @@ import numpy as np
 
 from keras_epos.reference.pairs import candidates, cosine
 from keras_epos.reference.strategies import everything, negatives_of
-from keras_epos.reference.terms import empty_terms
+from keras_epos.reference.terms import empty_terms, hinge
 
 
 def fast_ap(labels, embeddings, num_bins=10, positives=everything, negatives=everything, ignore_label=None):
@@ -28,7 +28,7 @@ def fast_ap(labels, embeddings, num_bins=10, positives=everything, negatives=eve
         terms.total[a] = 1 - sum(h[0, k] * near[k] / (near + far)[k] for k in range(num_bins + 1) if h[0, k]) / len(
             pulled
         )
-        terms.active[a] = any(h[0, k] and far[k] for k in range(num_bins + 1))
+        terms.active[a] = hinge(terms.total[a]) > 0
         # Derivative by each h+_k and h-_k, which are in every H from k on; then by the distances that fill them.
         slope = np.zeros((2, num_bins + 1))
         for k in range(num_bins + 1):

@@ -4,7 +4,7 @@ import numpy as np
 
 from keras_epos.reference.pairs import candidates, cosine, nearness
 from keras_epos.reference.strategies import everything, negatives_of
-from keras_epos.reference.terms import empty_terms
+from keras_epos.reference.terms import empty_terms, hinge
 
 
 def generalized_lifted_structure(
@@ -32,7 +32,7 @@ def generalized_lifted_structure(
             terms.total[a], weight = np.log1p(product), product / (1 + product)
         else:
             violation = np.log(pull.sum()) + np.log(push.sum()) + margin
-            terms.total[a], weight = max(0, violation), float(violation > 0)
+            terms.total[a], weight = hinge(violation), float(hinge(violation) > 0)
         terms.active[a] = weight > 0
         terms.weights[a, pulled] = -weight * pull / pull.sum() * slope[a, pulled]
         terms.weights[a, pushed] = weight * push / push.sum() * slope[a, pushed]

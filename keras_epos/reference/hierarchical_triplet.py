@@ -4,7 +4,7 @@ import numpy as np
 
 from keras_epos.reference.pairs import candidates, cosine, distance, nearness
 from keras_epos.reference.strategies import everything, negatives_for
-from keras_epos.reference.terms import empty_terms
+from keras_epos.reference.terms import empty_terms, hinge
 
 
 def hierarchical_triplet(
@@ -29,9 +29,9 @@ def hierarchical_triplet(
         for p in positives(similarity[a], same):
             for n in negatives_for(similarity, a, p, other, negatives):
                 value = s[a, n] - s[a, p] + beta + apart[labels[a], labels[n]] - spread[labels[a]]
-                terms.total[a] += max(0, value) / 2
+                terms.total[a] += hinge(value) / 2
                 terms.valid[a] += 1
-                if value > 0:
+                if hinge(value):
                     terms.active[a] += 1
                     terms.weights[a, p] -= slope[a, p] / 2
                     terms.weights[a, n] += slope[a, n] / 2

@@ -4,7 +4,7 @@ import numpy as np
 
 from keras_epos.reference.pairs import candidates, cosine
 from keras_epos.reference.strategies import everything, negatives_of
-from keras_epos.reference.terms import empty_terms
+from keras_epos.reference.terms import empty_terms, hinge
 
 
 def intra_pair_variance(
@@ -33,10 +33,10 @@ def intra_pair_variance(
     number = terms.valid.sum()
     for pairs, sign, factor in ((near, -1, 1 - positive_epsilon), (far, 1, 1 + negative_epsilon)):
         mean = np.mean([similarity[pair] for pair in pairs] or [0])
-        hinge = {pair: max(0, sign * (similarity[pair] - factor * mean)) for pair in pairs}
+        hinges = {pair: hinge(sign * (similarity[pair] - factor * mean)) for pair in pairs}
         for a, j in pairs:
-            terms.total[a] += number * hinge[a, j] ** 2 / len(pairs)
-            terms.active[a] = terms.active[a] or hinge[a, j] > 0
-            through_mean = factor * np.mean(list(hinge.values()))
-            terms.weights[a, j] = number * 2 * sign * (hinge[a, j] - through_mean) / len(pairs)
+            terms.total[a] += number * hinges[a, j] ** 2 / len(pairs)
+            terms.active[a] = terms.active[a] or hinges[a, j] > 0
+            through_mean = factor * np.mean(list(hinges.values()))
+            terms.weights[a, j] = number * 2 * sign * (hinges[a, j] - through_mean) / len(pairs)
     return terms

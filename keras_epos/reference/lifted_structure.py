@@ -4,7 +4,7 @@ import numpy as np
 
 from keras_epos.reference.pairs import candidates, cosine, nearness
 from keras_epos.reference.strategies import everything, negatives_of
-from keras_epos.reference.terms import empty_terms
+from keras_epos.reference.terms import empty_terms, hinge
 
 
 def lifted_structure(labels, embeddings, margin=1.0, positives=everything, negatives=everything, ignore_label=None):
@@ -24,7 +24,7 @@ def lifted_structure(labels, embeddings, margin=1.0, positives=everything, negat
             terms.valid[a] += 1
             z = {(end, n): np.exp(margin + s[end, n]) for end in (a, p) for n in pushed[end]}
             j = np.log(sum(z.values())) - s[a, p] if z else 0
-            if j <= 0:
+            if not hinge(j):
                 continue
             terms.total[a] += j**2 / 2
             terms.active[a] += 1

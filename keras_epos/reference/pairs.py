@@ -19,9 +19,11 @@ def cosine(embeddings):
 
 
 def distance(embeddings):
-    """Euclidean distances between the unit rows."""
+    """Euclidean distances between the unit rows; the root of 2 from a row of zeros, whose similarities are all 0."""
     rows = unit(embeddings)
-    return np.linalg.norm(rows[:, None] - rows[None], axis=-1)
+    is_zero = ~rows.any(axis=1)
+    either = (is_zero[:, None] | is_zero[None]) & ~np.eye(len(rows), dtype=bool)
+    return np.where(either, np.sqrt(2), np.linalg.norm(rows[:, None] - rows[None], axis=-1))
 
 
 def nearness(embeddings, metric):

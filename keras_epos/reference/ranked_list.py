@@ -4,7 +4,7 @@ import numpy as np
 
 from keras_epos.reference.pairs import candidates, cosine, nearness
 from keras_epos.reference.strategies import everything, negatives_of
-from keras_epos.reference.terms import empty_terms
+from keras_epos.reference.terms import empty_terms, hinge
 
 
 def ranked_list(
@@ -35,8 +35,14 @@ def ranked_list(
         pushed = negatives_of(similarity, a, pulled, other, negatives)
         terms.valid[a] = bool(same)
         sides = (
-            ([p for p in pulled if -s[a, p] > alpha - margin], -1, alpha - margin, positive_sharpness, 1 - balance),
-            ([n for n in pushed if -s[a, n] < alpha], 1, alpha, sharpness, balance),
+            (
+                [p for p in pulled if hinge(-s[a, p] - (alpha - margin))],
+                -1,
+                alpha - margin,
+                positive_sharpness,
+                1 - balance,
+            ),
+            ([n for n in pushed if hinge(alpha + s[a, n])], 1, alpha, sharpness, balance),
         )
         for violating, sign, radius, temperature, share in sides:
             w = {j: np.exp(temperature * sign * (radius + fixed[a, j])) for j in violating}

@@ -6,6 +6,9 @@ import numpy as np
 
 from keras_epos.reference.pairs import unit
 
+# What is no more than this above 0 is there by rounding, say of the similarity of two copies.
+ROUNDING = 16 * np.finfo("float64").eps
+
 
 class Terms(NamedTuple):
     """What a loss is made of, for each anchor.
@@ -33,10 +36,15 @@ def empty_terms(size):
 
 def add_hinge(terms, anchor, reference, value, weight):
     """Add the term `max(0, value)` of an anchor, whose derivative by the similarity to `reference` is `weight`."""
-    terms.total[anchor] += max(0, value)
+    terms.total[anchor] += hinge(value)
     terms.valid[anchor] += 1
-    terms.active[anchor] += value > 0
-    terms.weights[anchor, reference] = weight * (value > 0)
+    terms.active[anchor] += hinge(value) > 0
+    terms.weights[anchor, reference] = weight * (hinge(value) > 0)
+
+
+def hinge(value):
+    """`max(0, value)`, with 0 for what is above it by rounding."""
+    return value if value > ROUNDING else 0
 
 
 def gradient(terms, embeddings, average_over="valid", normalize=True):

@@ -4,7 +4,7 @@ import numpy as np
 
 from keras_epos.reference.pairs import candidates, cosine, nearness
 from keras_epos.reference.strategies import everything, negatives_for, semi_hard
-from keras_epos.reference.terms import empty_terms
+from keras_epos.reference.terms import empty_terms, hinge
 
 
 def triplet(
@@ -27,7 +27,7 @@ def triplet(
                 if margin == "soft":
                     value, weight = np.log1p(np.exp(gap)), 1 / (1 + np.exp(-gap))
                 else:
-                    value, weight = max(0, gap + margin), float(gap + margin > 0)
+                    value, weight = hinge(gap + margin), float(hinge(gap + margin) > 0)
                 terms.total[a] += value
                 terms.valid[a] += 1
                 terms.active[a] += weight > 0

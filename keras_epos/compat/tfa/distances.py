@@ -20,7 +20,7 @@ def pairwise_distance(feature, squared=False):
     rows = precise(feature)
     lengths = ops.sum(ops.square(rows), axis=1)
     distances = lengths[:, None] + lengths[None, :] - 2.0 * products(rows, rows)
-    numbers = ops.arange(ops.shape(rows)[0])
+    numbers = ops.arange(ops.shape(rows)[0], dtype="int32")
     # Rounding can make the distance of close rows negative. 1 stands in for what the root cannot differentiate.
     apart = ops.logical_and(distances > 0, numbers[:, None] != numbers[None, :])
     distances = ops.where(apart, distances, ops.ones_like(distances))

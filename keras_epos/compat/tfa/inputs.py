@@ -38,6 +38,12 @@ def labels_and_rows(y_true, y_pred):
     return labels_and_embeddings(whole(y_true), rows, dtype_of(rows))
 
 
+def alarmed(value, values):
+    """A value for a batch, NaN if one of the `values` that it was made of is not finite, masked or not."""
+    is_sound = ops.all(ops.isfinite(precise(values)))
+    return ops.where(is_sound, value, ops.full_like(value, float("nan")))
+
+
 def whole(labels):
     """The labels, as integers if they are floats that are surely the integers they once were."""
     labels = labels if hasattr(labels, "dtype") else np.asarray(labels)

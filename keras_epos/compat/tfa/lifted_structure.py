@@ -4,7 +4,8 @@ from keras import ops
 
 from keras_epos.compat.tfa.batch_loss import BatchLoss, mean_of_pairs, serializable
 from keras_epos.compat.tfa.distances import pairwise_distance
-from keras_epos.compat.tfa.inputs import labels_and_rows, number, returned
+from keras_epos.compat.tfa.inputs import alarmed, labels_and_rows, number, returned
+from keras_epos.losses.batch import at_least_one_row
 from keras_epos.pairs import masked_logsumexp, masks
 
 
@@ -31,13 +32,13 @@ def lifted_struct_loss(labels, embeddings, margin=1.0):
 
     Reference: Oh Song et al. 2016, https://arxiv.org/abs/1511.06452.
     """
-    labels, rows = labels_and_rows(labels, embeddings)
+    labels, rows = at_least_one_row(*labels_and_rows(labels, embeddings))
     distances = pairwise_distance(rows)
     positives, negatives = masks(labels, labels)
     positives = ops.logical_and(positives, ops.any(negatives, axis=-1, keepdims=True))
     push = masked_logsumexp(margin - distances, negatives)
     terms = ops.relu(distances + ops.logaddexp(push[:, None], push[None, :]))
-    return returned(mean_of_pairs(ops.square(terms), positives) / 2, embeddings)
+    return returned(alarmed(mean_of_pairs(ops.square(terms), positives) / 2, rows), embeddings)
 
 
 @serializable

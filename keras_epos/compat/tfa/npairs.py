@@ -3,7 +3,7 @@
 from keras import ops
 
 from keras_epos.compat.tfa.batch_loss import BatchLoss, serializable
-from keras_epos.compat.tfa.inputs import labels_and_rows, precise, returned, square
+from keras_epos.compat.tfa.inputs import alarmed, labels_and_rows, precise, returned, square
 from keras_epos.pairs import masked_mean
 
 
@@ -31,7 +31,7 @@ def npairs_loss(y_true, y_pred):
     """
     labels, similarity = labels_and_rows(y_true, y_pred)
     same = labels[:, None] == labels[None, :]
-    return returned(cross_entropy(same, square(similarity, labels.shape[0])), y_pred)
+    return returned(alarmed(cross_entropy(same, square(similarity, labels.shape[0])), similarity), y_pred)
 
 
 @serializable
@@ -61,7 +61,7 @@ def npairs_multilabel_loss(y_true, y_pred):
             f"`y_true` must be indicators of shape (batch, labels). Received: shape {tuple(indicators.shape)}"
         )
     shared = indicators @ ops.transpose(indicators)
-    return returned(cross_entropy(shared, square(similarity, indicators.shape[0])), y_pred)
+    return returned(alarmed(cross_entropy(shared, square(similarity, indicators.shape[0])), similarity), y_pred)
 
 
 def cross_entropy(affinity, similarity):

@@ -5,7 +5,8 @@ from keras import ops
 
 from keras_epos.compat.tfa.batch_loss import BatchLoss, mean_of_pairs, serializable
 from keras_epos.compat.tfa.distances import metric
-from keras_epos.compat.tfa.inputs import labels_and_rows, number, returned
+from keras_epos.compat.tfa.inputs import alarmed, labels_and_rows, number, returned
+from keras_epos.losses.batch import at_least_one_row
 from keras_epos.pairs import LOWEST, for_each_true, masks
 
 
@@ -34,14 +35,14 @@ def triplet_semihard_loss(y_true, y_pred, margin=1.0, distance_metric="L2"):
 
     Reference: Schroff et al. 2015, https://arxiv.org/abs/1503.03832.
     """
-    labels, rows = labels_and_rows(y_true, y_pred)
+    labels, rows = at_least_one_row(*labels_and_rows(y_true, y_pred))
     distances = metric(distance_metric)(rows)
     positives, negatives = masks(labels, labels)
     # In a batch of one class no pair has a negative.
     positives = ops.logical_and(positives, ops.any(negatives, axis=-1, keepdims=True))
     chosen = semi_hard_negatives(ops.stop_gradient(distances), positives, negatives)
     terms = ops.relu(margin + distances - ops.take_along_axis(distances, chosen, axis=-1))
-    return returned(mean_of_pairs(terms, positives), y_pred)
+    return returned(alarmed(mean_of_pairs(terms, positives), rows), y_pred)
 
 
 def semi_hard_negatives(distances, positives, negatives):
@@ -82,7 +83,7 @@ def triplet_hard_loss(y_true, y_pred, margin=1.0, soft=False, distance_metric="L
 
     Reference: Hermans et al. 2017, https://arxiv.org/abs/1703.07737.
     """
-    labels, rows = labels_and_rows(y_true, y_pred)
+    labels, rows = at_least_one_row(*labels_and_rows(y_true, y_pred))
     distances = metric(distance_metric)(rows)
     positives, negatives = masks(labels, labels)
     known = ops.stop_gradient(distances)
@@ -97,7 +98,7 @@ def triplet_hard_loss(y_true, y_pred, margin=1.0, soft=False, distance_metric="L
     )
     value = ops.mean(ops.softplus(gap) if soft else ops.relu(gap + margin))
     some = ops.any(ops.logical_and(has_positive, has_negative))
-    return returned(ops.where(some, value, ops.zeros_like(value)), y_pred)
+    return returned(alarmed(ops.where(some, value, ops.zeros_like(value)), rows), y_pred)
 
 
 @serializable
