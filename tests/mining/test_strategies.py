@@ -295,3 +295,18 @@ def test_settings_are_checked(strategy, settings, message):
     with pytest.raises(ValueError, match=message) as error:
         strategy(**settings)
     assert "Received: " in str(error.value)
+
+
+@pytest.mark.backend("jax", reason="the others keep the state of a generator that no model tracks")
+def test_a_plain_model_draws_anew_in_every_step():
+    from keras_epos import losses
+
+    labels, inputs = np.arange(16) % 4, np.random.default_rng(0).standard_normal((16, 5)).astype("float32")
+    for loss in (
+        losses.TripletLoss(1.0, negatives="random", average_over="valid"),
+        losses.WeightedSum({"margin": losses.MarginLoss(average_over="valid", positives="random")}),
+    ):
+        model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(4)])
+        model.compile(keras.optimizers.SGD(0.0), loss=loss)
+        history = model.fit(inputs, labels, batch_size=16, epochs=4, verbose=0).history["loss"]
+        assert len(set(history)) == 4
