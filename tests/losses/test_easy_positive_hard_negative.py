@@ -126,8 +126,11 @@ def test_config_has_what_the_constructor_takes_and_no_strategies(semi_hard):
 
 
 def test_strategies_are_no_arguments():
-    with pytest.raises(TypeError, match="positives"):
-        EasyPositiveHardNegativeLoss(positives="all")
+    for side in ("positives", "negatives"):
+        with pytest.raises(ValueError, match=f"`{side}` must be left out: .* take keras_epos.NTXentLoss"):
+            EasyPositiveHardNegativeLoss(**{side: "easy"})
+    with pytest.raises(TypeError, match="has no argument `margin`"):
+        EasyPositiveHardNegativeLoss(margin=0.1)
 
 
 @BOTH
