@@ -6,6 +6,7 @@ import re
 import secrets
 import shutil
 import time
+import warnings
 from pathlib import Path
 
 import keras
@@ -69,6 +70,11 @@ def export_savedmodel(model, directory, *, version=None, image_size=None, embed_
         endpoints = list(signatures.endpoints(model, image_shape, embed_bytes, output))
     else:
         endpoints = list(signatures.any_inputs_endpoint(model, inputs, output))
+    if getattr(model, "optimizer", None) is not None and int(model.optimizer.iterations) == 0:
+        warnings.warn(
+            f"The model {model.name!r} is compiled and was never trained in this process: it is exported as it is.",
+            stacklevel=2,
+        )
     directory = Path(directory)
     target = directory / str(_free_version(directory, version))
     directory.mkdir(parents=True, exist_ok=True)
@@ -117,6 +123,14 @@ def _verify(model, path, inputs, specs, output):
     noise = [_noise(spec) for spec in specs]
     own = noise[0] if inputs is None else signatures.pack(inputs, noise)
     expected = np.asarray(tf.cast(signatures.choose(model, model(own, training=False), output), tf.float32))
+    is_constant = np.abs(expected[0] - expected[1]).max() <= 1e-6 * np.abs(expected).max()
+    # Words and ids drawn at random may be the same in both rows, or unknown to the model.
+    if is_constant and all(spec.dtype.is_floating for spec in specs):
+        warnings.warn(
+            f"The model {model.name!r} gives two different inputs one embedding: it may be constant. If training mode "
+            "differs, BatchNormalization has not reached its statistics: train longer, or lower its `momentum`.",
+            stacklevel=3,
+        )
     loaded = tf.saved_model.load(str(path))
     named = {spec.name: rows for spec, rows in zip(specs, noise, strict=True)}
     found = loaded.signatures["embed"](**named)["embedding"].numpy()

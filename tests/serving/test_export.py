@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import keras
@@ -352,3 +353,17 @@ def test_an_output_is_chosen(tmp_path):
         export_savedmodel(model, tmp_path)
     found = load(export_savedmodel(model, tmp_path, output="feature"))["embed"](row=np.ones((2, 4), np.float32))
     np.testing.assert_allclose(found["embedding"], model(np.ones((2, 4)))["feature"], atol=1e-6)
+
+
+def test_untrained_and_constant_models_are_warned_of(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        export_savedmodel(model, tmp_path)
+    model.compile("sgd", "mse")
+    with pytest.warns(UserWarning, match="is compiled and was never trained"):
+        export_savedmodel(model, tmp_path, verify=False)
+    model.optimizer.iterations.assign(1)
+    model.layers[-1].kernel.assign(np.zeros((4, 2)))
+    with pytest.warns(UserWarning, match="two different inputs one embedding"):
+        export_savedmodel(model, tmp_path)
