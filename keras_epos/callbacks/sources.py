@@ -1,5 +1,7 @@
 """Images that callbacks embed: arrays, what is read row by row, or batches of a data set."""
 
+import contextlib
+
 import keras
 import numpy as np
 
@@ -131,12 +133,23 @@ def gallery_source(gallery, batch_size):
 
 def embed(model, source, output=None):
     """Embeddings `(N, D)` of all images, and their labels."""
-    return source.embed(model, output)
+    with _without_random_numbers():
+        return source.embed(model, output)
 
 
 def check_first_batch(model, source, output=None):
     """Raise now what the first batch tells: a wrong output, batches without labels, no batch at all."""
-    _embed_batch(model, source.first_batch(), output)
+    with _without_random_numbers():
+        _embed_batch(model, source.first_batch(), output)
+
+
+def _without_random_numbers():
+    """Keeps the order of a shuffled run: on PyTorch every data loader draws from the numbers that shuffle."""
+    if keras.backend.backend() != "torch":
+        return contextlib.nullcontext()
+    import torch
+
+    return torch.random.fork_rng(devices=[])
 
 
 def _embed_batch(model, images, output):

@@ -30,7 +30,7 @@ def test_values_reach_the_logs():
     model = model_of(keras.layers.Dense(4))
     callback = CollapseMonitor(IMAGES, LABELS, MODES)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         history = model.fit(**TRAIN, epochs=2, callbacks=[callback]).history
     expected = collapse.measure(model.predict(IMAGES, batch_size=128, verbose=0), LABELS, MODES)
     assert callback.initial == expected  # the learning rate is 0
@@ -108,7 +108,7 @@ def test_warns_of_a_callback_before_it():
         model.fit(**TRAIN, epochs=1, callbacks=[stop, CollapseMonitor(IMAGES, LABELS)])
     stop = keras.callbacks.EarlyStopping("val_intra_inter_ratio", mode="min")
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         model.fit(**TRAIN, epochs=1, callbacks=[CollapseMonitor(IMAGES, LABELS), stop])
 
 

@@ -36,13 +36,12 @@ def test_values_reach_the_logs_and_are_those_of_evaluate(model):
 
 
 def test_measuring_does_not_change_training(model):
-    # Unshuffled, for on PyTorch every data loader, also that of `predict`, draws from the numbers that shuffle.
-    model.fit(**TRAIN, shuffle=False, callbacks=[RecallAtK(IMAGES, LABELS)])
+    model.fit(**TRAIN, callbacks=[RecallAtK(IMAGES, LABELS)])
     measured = model.get_weights()
     keras.utils.set_random_seed(0)
     model = keras.models.clone_model(model)
     model.compile("sgd", loss="sparse_categorical_crossentropy")
-    model.fit(**TRAIN, shuffle=False)
+    model.fit(**TRAIN)
     for weight, expected in zip(measured, model.get_weights(), strict=True):
         np.testing.assert_array_equal(weight, expected)
 
@@ -171,7 +170,8 @@ def test_images_without_match_are_told_once(model):
     labels = np.where(np.arange(30) < 2, [100, 101] * 15, LABELS)
     with pytest.warns(UserWarning, match="2 images have no other image of their class") as caught:
         model.fit(**TRAIN, callbacks=[RecallAtK(IMAGES, labels)])
-    assert len(caught) == 1
+    # PyTorch's tensors make NumPy 2 warn of its own deprecations as well.
+    assert len([one for one in caught if one.category is UserWarning]) == 1
 
 
 def test_outputs_that_are_no_embeddings_are_refused():
