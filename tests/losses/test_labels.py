@@ -2,6 +2,7 @@
 
 import contextlib
 
+import keras
 import numpy as np
 import pytest
 from loss_cases import ON_JAX, batch, numpy, tensor
@@ -40,3 +41,33 @@ def test_labels_that_the_backend_would_cut_are_refused():
         refuse_cut_labels(np.array([2**31 - 1, -(2**31)]))
         refuse_cut_labels(np.zeros(0, int))
         refuse_cut_labels(np.array(["a", "b"]))
+
+
+def test_a_label_to_ignore_of_any_size_in_labels_of_any_dtype():
+    rows = tensor(EMBEDDINGS[:6], "float32")
+    for dtype in ("int8", "uint8", "uint32", "int64", "uint64"):
+        highest = np.iinfo(dtype).max if keras.backend.backend() != "torch" or dtype != "uint64" else 2**63 - 1
+        labels = np.array([0, 0, 1, 1, highest, highest], dtype)
+        without = numpy(losses.TripletLoss(1.0)(labels[:4], rows[:4]))
+        everything = numpy(losses.TripletLoss(1.0)(labels, rows))
+        for ignored in (highest, -1, 300, 2**70):
+            found = numpy(losses.TripletLoss(1.0, ignore_label=ignored)(labels, rows))
+            np.testing.assert_allclose(found, without if ignored == highest else everything, rtol=1e-6)
+    for wrong in (1.0, "a", True):
+        with pytest.raises(ValueError, match="`ignore_label` must be an integer or None"):
+            losses.TripletLoss(ignore_label=wrong)
+
+
+def test_what_to_do_is_said():
+    one_hot = np.eye(12, dtype="float32")
+    for labels, rows, message in (
+        (EMBEDDINGS, LABELS, "look swapped"),
+        (one_hot, EMBEDDINGS, r"numpy\.argmax"),
+        (np.array(list("abcdefghijkl")), EMBEDDINGS, r"numpy\.unique"),
+        (LABELS * 1.0, EMBEDDINGS, "int64"),
+        (LABELS > 1, EMBEDDINGS, "int32"),
+        (LABELS, EMBEDDINGS[:, :1], r"no direction.*compat\.tfa\.ContrastiveLoss"),
+        (LABELS, np.zeros((12, 2, 2, 3)), "GlobalAveragePooling2D and Dense"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            losses.TripletLoss()(labels, rows)
