@@ -1,6 +1,9 @@
 """The losses, one a file."""
 
+import difflib
 import inspect
+
+import keras
 
 from keras_epos.losses.angular import AngularLoss
 from keras_epos.losses.arc_face import ArcFaceLoss, SubCenterArcFaceLoss
@@ -94,18 +97,38 @@ __all__ = [
 def get(loss, **settings):
     """A loss of this library from its name, such as `"multi_similarity"`, with its arguments.
 
+    Args:
+        loss: Its name, its class's name (`"MultiSimilarityLoss"`, also as `"keras_epos>MultiSimilarityLoss"`), its
+            Keras config, itself, or `None`.
+        settings: Arguments of its constructor; only with a name.
+
     Raises:
         ValueError: If there is no loss of that name, or it needs arguments that are missing.
     """
-    if loss not in LOSSES:
-        raise ValueError(f"`loss` must be one of {sorted(LOSSES)}. Received: loss={loss!r}")
-    missing = sorted(set(required_arguments(LOSSES[loss])) - set(settings))
+    if loss is None or isinstance(loss, keras.losses.Loss):
+        return loss
+    if isinstance(loss, dict):
+        return keras.saving.deserialize_keras_object(loss)
+    name = named(loss)
+    if name is None:
+        near = difflib.get_close_matches(str(loss), [*LOSSES, *(one.__name__ for one in LOSSES.values())], 1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"`loss` must be one of {sorted(LOSSES)}. Received: loss={loss!r}.{hint}")
+    missing = sorted(set(required_arguments(LOSSES[name])) - set(settings))
     if missing:
         raise ValueError(
             f"`{missing[0]}` must be given for the loss {loss!r}. Received: loss={loss!r} without. Pass an object: "
-            f"keras_epos.{LOSSES[loss].__name__}({missing[0]}=...)."
+            f"keras_epos.{LOSSES[name].__name__}({missing[0]}=...)."
         )
-    return LOSSES[loss](**settings)
+    return LOSSES[name](**settings)
+
+
+def named(loss):
+    """The key in `LOSSES` of a loss's name or its class's name, or `None`."""
+    if loss in LOSSES:
+        return loss
+    classes = {one.__name__: name for name, one in LOSSES.items()}
+    return classes.get(str(loss).removeprefix("keras_epos>"))
 
 
 def required_arguments(loss):

@@ -30,7 +30,12 @@ class WeightedSum(EmbeddingLoss):
     takes_label_rows = True
 
     def __init__(self, losses, weights=None, reduction="sum_over_batch_size", name=None):
-        losses = {key: revived(loss) for key, loss in dict(losses).items()}
+        if not isinstance(losses, dict):
+            raise ValueError(
+                "`losses` must be a dictionary of name to loss. Received: losses of type "
+                f'{type(losses).__name__}. The names appear in the logs: {{"pairs": keras_epos.TripletLoss(), ...}}.'
+            )
+        losses = {key: revived(loss) for key, loss in losses.items()}
         wrong = {key: loss for key, loss in losses.items() if not isinstance(loss, EmbeddingLoss)}
         if wrong or not losses:
             raise ValueError(

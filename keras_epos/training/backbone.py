@@ -1,5 +1,6 @@
 """Backbones: where they come from, and how their features become one vector."""
 
+import difflib
 import sys
 from pathlib import Path
 
@@ -12,15 +13,22 @@ def load_backbone(backbone):
     Raises:
         ValueError: If it is none of these.
     """
-    if isinstance(backbone, keras.layers.Layer):
+    if isinstance(backbone, keras.Model):
         return backbone
+    if isinstance(backbone, keras.layers.Layer):
+        raise ValueError(
+            f"`backbone` must be a Keras model. Received: the layer {backbone.name!r}. Wrap it: "
+            "keras.Sequential([keras.Input(shape), layer])."
+        )
     if isinstance(backbone, (str, Path)) and str(backbone).endswith(".keras"):
+        if not Path(backbone).is_file():
+            raise ValueError(f"`backbone` must be the path of a file that exists. Received: backbone={str(backbone)!r}")
         return keras.saving.load_model(backbone, compile=False)
     application = getattr(keras.applications, backbone, None) if isinstance(backbone, str) else None
     if not callable(application):
         raise ValueError(
             "`backbone` must be a Keras model, the path of a .keras file or the name of a keras.applications model "
-            f'such as "EfficientNetV2B0". Received: backbone={backbone!r}'
+            f'such as "EfficientNetV2B0". Received: backbone={backbone!r}.{_nearest(backbone)}'
         )
     inputs = keras.Input((None, None, 3), name="image")
     try:
@@ -34,6 +42,12 @@ def load_backbone(backbone):
         ) from error
     features = network(ApplicationPreprocessing(backbone)(inputs))
     return keras.Model(inputs, features, name=backbone.lower())
+
+
+def _nearest(backbone):
+    names = {name.lower(): name for name in dir(keras.applications) if name[0].isupper()}
+    near = difflib.get_close_matches(str(backbone).lower(), names, 1)
+    return f" Did you mean {names[near[0]]!r}?" if near else ""
 
 
 @keras.saving.register_keras_serializable(package="keras_epos")

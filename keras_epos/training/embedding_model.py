@@ -1,5 +1,7 @@
 """EmbeddingModel: backbone, dense layer, unit norm; trained by any loss of the library."""
 
+import numbers
+
 import keras
 
 from keras_epos.training.adopts_losses import AdoptsLosses
@@ -40,6 +42,10 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
     """
 
     def __init__(self, backbone, embedding_dim=128, freeze_batch_norm=False, normalize=True, dtype=None, name=None):
+        if isinstance(embedding_dim, bool) or not isinstance(embedding_dim, numbers.Integral) or embedding_dim < 1:
+            raise ValueError(
+                f"`embedding_dim` must be an integer of at least 1. Received: embedding_dim={embedding_dim!r}"
+            )
         super().__init__(name=name, dtype=dtype)
         self.backbone = load_backbone(backbone)
         self.freeze_batch_norm = freeze_batch_norm

@@ -32,7 +32,25 @@ def resolved(loss, dims):
 
 
 def _from_name(loss):
-    return losses.get(loss) if isinstance(loss, str) and loss in losses.LOSSES else loss
+    if not isinstance(loss, str):
+        return loss
+    if losses.named(loss) is None:
+        # What Keras does not know either gets the nearest of our names.
+        return loss if _is_of_keras(loss) else losses.get(loss)
+    if _is_of_keras(loss):
+        name = losses.LOSSES[loss].__name__
+        raise ValueError(
+            f"`loss` must say whose loss is meant. Received: loss={loss!r}, the name of two. Pass keras_epos.{name}() "
+            f"or keras.losses.get({loss!r})."
+        )
+    return losses.get(loss)
+
+
+def _is_of_keras(name):
+    try:
+        return name.lower() in ("crossentropy", "ce") or keras.losses.get(name) is not None
+    except ValueError:
+        return False
 
 
 def _by_output(loss, names):

@@ -1,0 +1,56 @@
+"""What cannot be meant is refused in one sentence, with the name that may have been meant."""
+
+import keras
+import pytest
+
+import keras_epos
+from keras_epos import CircleLoss, EasyPositiveTripletLoss, EmbeddingModel, WeightedSum, losses
+
+
+def model():
+    return EmbeddingModel(keras.Sequential([keras.Input((6,)), keras.layers.Dense(5)]), 4)
+
+
+def test_losses_by_every_name():
+    for name in ("easy_positive_triplet", "EasyPositiveTripletLoss", "keras_epos>EasyPositiveTripletLoss"):
+        made = model()
+        made.compile("sgd", loss=name)
+        assert isinstance(made.loss, EasyPositiveTripletLoss)
+        assert isinstance(losses.get(name), EasyPositiveTripletLoss)
+    assert losses.get(None) is None
+    assert losses.get(made.loss) is made.loss
+    assert isinstance(losses.get(keras.saving.serialize_keras_object(made.loss)), EasyPositiveTripletLoss)
+    for name in ("mse", "MeanSquaredError", "crossentropy"):
+        made.compile("sgd", loss=name)
+        assert made.loss == name
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        ("tripplet", "Did you mean 'triplet'"),
+        (["tripplet"], "Did you mean 'triplet'"),
+        ("circle", r"keras_epos\.CircleLoss\(\) or keras\.losses\.get"),
+        (["circle"], r"keras_epos\.CircleLoss\(\)"),
+    ],
+)
+def test_names_that_are_none_or_two(loss, message):
+    with pytest.raises(ValueError, match=message):
+        model().compile("sgd", loss=loss)
+    model().compile("sgd", loss=CircleLoss())
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: EmbeddingModel(keras.layers.Dense(8), 4), "must be a Keras model.*Sequential"),
+        (lambda: EmbeddingModel("resnet50", 4), "Did you mean 'ResNet50'"),
+        (lambda: EmbeddingModel("EfficientNetv2b0", 4), "Did you mean 'EfficientNetV2B0'"),
+        (lambda: EmbeddingModel("nosuch.keras", 4), "file that exists.*nosuch"),
+        (lambda: EmbeddingModel(keras.Sequential([keras.Input((6,))]), "128"), "`embedding_dim` must be an integer"),
+        (lambda: WeightedSum([keras_epos.TripletLoss()]), "`losses` must be a dictionary"),
+    ],
+)
+def test_arguments_that_cannot_be(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
