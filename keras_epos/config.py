@@ -25,6 +25,36 @@ def constructor_arguments(instance):
     return arguments
 
 
+def argument_names(cls):
+    """Names of the arguments of a constructor, those that `**shared` passes on to its parents included."""
+    names = []
+    for one in cls.__mro__:
+        if "__init__" not in vars(one):
+            continue
+        parameters = list(inspect.signature(one.__init__).parameters.values())[1:]
+        names += [parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return list(dict.fromkeys(names))
+
+
+def refuse_unknown(instance, unknown):
+    """Refuse arguments that no constructor of the object's class takes, by the name of that class.
+
+    Raises:
+        TypeError: If there is one.
+    """
+    if not unknown:
+        return
+    name, names = next(iter(unknown)), argument_names(type(instance))
+    near = difflib.get_close_matches(name, names, 1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise TypeError(
+        f"`{name}` must be an argument of {type(instance).__name__}: {', '.join(names)}. Received: "
+        f"{name}={unknown[name]!r}.{hint}"
+    )
+
+
 def revived(value):
     """An object from its Keras config, or itself."""
     return keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value

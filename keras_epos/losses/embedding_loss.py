@@ -5,7 +5,7 @@ import numbers
 import keras
 from keras import ops
 
-from keras_epos.config import constructor_arguments
+from keras_epos.config import constructor_arguments, refuse_unknown
 from keras_epos.losses.batch import are_of_known_classes, at_least_one_row, known_rows, labels_and_embeddings
 from keras_epos.losses.terms import per_anchor, reduced
 
@@ -62,7 +62,9 @@ class EmbeddingLoss(keras.losses.Loss):
         reduction="sum_over_batch_size",
         name=None,
         dtype="float32",
+        **unknown,
     ):
+        refuse_unknown(self, unknown)
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         if self.dtype not in ("float32", "float64"):
             raise ValueError(

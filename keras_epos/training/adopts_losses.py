@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras.src.utils.tracking import DotNotTrackScope
 
-from keras_epos.training.loss_structure import resolved
+from keras_epos.training.loss_structure import resolved, warn_of_classification
 from keras_epos.training.means import EpochLoss, LossOfEachOutput, MeasuredMean
 from keras_epos.training.optimizers import by_part, scaled
 from keras_epos.training.pairs_watch import refuse_cut_targets, watched
@@ -38,6 +38,8 @@ class AdoptsLosses:
 
     def _compile(self, optimizer, loss, backbone_optimizer=None, **arguments):
         loss, by_output = resolved(loss, self.output_dims)
+        for metrics in (arguments.get("metrics"), arguments.get("weighted_metrics")):
+            warn_of_classification(metrics, by_output, self.output_dims)
         # Keras tells `compile_from_config` what compile was given, so the pair is remembered, not its merger.
         with DotNotTrackScope():
             self._compile_arguments = {"optimizer": optimizer, "loss": loss, **arguments}

@@ -1,6 +1,7 @@
 """Which loss looks at which output of a model."""
 
 import difflib
+import warnings
 
 import keras
 
@@ -76,3 +77,19 @@ def _by_output(loss, names):
             f"{loss.name!r} for all of them."
         )
     return {names[0]: loss}
+
+
+def warn_of_classification(metrics, by_output, names):
+    """Warn of metrics that read class scores, on outputs where a loss of this library looks."""
+    if len(names) > 1:
+        of_ours = [metrics[name] for name in by_output if name in metrics] if isinstance(metrics, dict) else []
+    else:
+        of_ours = metrics if by_output else []
+    for metric in keras.tree.flatten(of_ours):
+        name = metric if isinstance(metric, str) else type(metric).__name__
+        if name.lower() in ("acc", "ce") or "accuracy" in name.lower() or "crossentropy" in name.lower():
+            warnings.warn(
+                f"The metric {name!r} reads scores of classes, which embeddings are not: its value means nothing. Use "
+                "the callback keras_epos.RecallAtK.",
+                stacklevel=4,
+            )

@@ -1,5 +1,7 @@
 """What cannot be meant is refused in one sentence, with the name that may have been meant."""
 
+import warnings
+
 import keras
 import pytest
 
@@ -54,3 +56,30 @@ def test_names_that_are_none_or_two(loss, message):
 def test_arguments_that_cannot_be(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_unknown_arguments_are_named_by_the_class_that_lacks_them():
+    for make, message in (
+        (lambda: keras_epos.TripletLoss(margn=0.1), "TripletLoss: margin, .*Did you mean 'margin'"),
+        (lambda: keras_epos.ArcFaceLoss(4, normalize=False), "ArcFaceLoss: num_classes, margin, scale"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            make()
+
+
+def test_metrics_that_read_scores_of_classes_are_warned_of():
+    inputs = keras.Input((6,))
+    heads = {"near": keras.layers.Dense(5)(inputs), "scores": keras.layers.Dense(3)(inputs)}
+    two = keras_epos.MetricLearningModel(inputs, heads)
+    of_two = {"near": "triplet", "scores": "sparse_categorical_crossentropy"}
+    for made, loss, metrics in (
+        (model(), "triplet", ["accuracy"]),
+        (model(), "triplet", [keras.metrics.SparseCategoricalAccuracy()]),
+        (two, of_two, {"near": ["acc"]}),
+    ):
+        with pytest.warns(UserWarning, match="RecallAtK"):
+            made.compile("sgd", loss=loss, metrics=metrics)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*RecallAtK")
+        two.compile("sgd", loss=of_two, metrics={"scores": ["accuracy"]})
+        model().compile("sgd", loss="mse", metrics=["accuracy"])
