@@ -1,0 +1,62 @@
+"""A head that starts from what the backbone knows, instead of from random weights."""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+class FeaturesOf(keras.Model):
+    """The pooled features of the backbone, float32 `(B, F)`."""
+
+    def __init__(self, model):
+        super().__init__(dtype="float32")
+        self.backbone, self.pooling = model.backbone, model.pooling
+
+    def call(self, inputs):
+        features = self.backbone(inputs, training=False)
+        return ops.cast(features if self.pooling is None else self.pooling(features), "float32")
+
+
+def start_head(model, images, batch_size=32):
+    """Let the dense layer of an `EmbeddingModel` start as the principal components of its backbone's features.
+
+    The untrained model then retrieves nearly as its backbone's features do, minus their mean: training starts from
+    what the backbone knows, and its first gradients do not come through a random projection, which would distort
+    the backbone (Kumar et al. 2022, https://arxiv.org/abs/2202.10054). Labels are not used. Call it before `fit`.
+
+    Args:
+        model: An `EmbeddingModel` that is built, with at most as many dimensions as its backbone has features.
+        images: Training images as they are embedded later, without augmentation: an array, or batches that end
+            (a `tf.data.Dataset`, a `PyDataset`), with or without labels. All their features are held in memory,
+            float32 `(N, F)`; some thousand images are enough.
+        batch_size: Number of images embedded at a time, for an array.
+
+    Raises:
+        ValueError: If the model is none of these, the embeddings have more dimensions than the features, there are
+            fewer than two images, or a feature is not finite.
+    """
+    if not isinstance(getattr(model, "backbone", None), keras.Layer) or not getattr(model, "built", False):
+        raise ValueError(
+            f"`model` must be an `EmbeddingModel` that is built. Received: model={model}. Call it on a batch first."
+        )
+    kernel, bias = model.embedding.kernel, model.embedding.bias
+    size, dim = kernel.shape
+    if dim > size:
+        raise ValueError(
+            f"`model` must have at most as many dimensions as its backbone has features. Received: {dim} dimensions, "
+            f"{size} features. Choose `embedding_dim` <= {size}, or let the head start at random."
+        )
+    inputs = {"batch_size": batch_size} if hasattr(images, "shape") else {}
+    features = FeaturesOf(model).predict(images, verbose=0, **inputs)
+    if len(features) < 2:
+        raise ValueError(f"`images` must be two at least. Received: {len(features)}.")
+    mean = np.mean(features, axis=0, dtype="float64")
+    if not np.isfinite(mean).all():
+        raise ValueError("`images` must have finite features. Received: NaN or infinity. Look at images and backbone.")
+    scatter = np.zeros((size, size))
+    for start in range(0, len(features), 4096):  # in float64, a part of the rows at a time
+        centred = features[start : start + 4096] - mean
+        scatter += centred.T @ centred
+    components = np.linalg.eigh(scatter)[1][:, ::-1][:, :dim]
+    kernel.assign(components)
+    bias.assign(-mean @ components)
