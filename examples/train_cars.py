@@ -21,6 +21,7 @@ from train_options import make_loss, parse_arguments, settings_of
 
 import keras_epos
 from keras_epos.data import balanced_batches, image_batches, random_crop, random_flip, symmetric_noise
+from keras_epos.training import start_head
 
 K = (1, 2, 4, 8)
 SAMPLE = {"data": "fashion_sample", "backbone": "small_network", "embedding_dim": 64, "learning_rate": 3e-4}
@@ -63,8 +64,11 @@ def run_cars(args):
     folder = run_folder(args, "cars196")
     journal = Journal(folder, settings_of(args, loss, data="cars196"), args.resume)
     model = journal.start(lambda: new_model(args, loss, steps * args.epochs))
+    images = decoded(split.train, args.test_size, "training")
+    if args.head == "components" and not journal.history:
+        start_head(model, image_batches(images, args.test_size, load=as_floats))
     batches = balanced_batches(
-        decoded(split.train, args.test_size, "training"),
+        images,
         symmetric_noise(split.train.labels, args.label_noise, args.seed),
         classes,
         samples,

@@ -50,6 +50,12 @@ def parse_arguments(description, arguments=None):
         "--backbone", default="EfficientNetV2B0", metavar="NAME", help=".keras file or keras.applications"
     )
     model.add_argument("--embedding-dim", type=positive, default=512, metavar="N", help="dimensions of the embeddings")
+    model.add_argument(
+        "--head",
+        choices=("components", "random"),
+        default="components",
+        help="how the dense layer starts: as principal components of the backbone's features, or at random",
+    )
     model.add_argument("--freeze", type=float, default=0.3, metavar="SHARE", help="first layers of the backbone kept")
     model.add_argument("--mixed-precision", choices=("float16", "bfloat16"), help="compute the network in half floats")
     loss = parser.add_argument_group("loss, on Cars196")
