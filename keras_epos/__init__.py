@@ -15,7 +15,7 @@ except ImportError as error:
     ) from error
 
 from keras_epos import collapse, curriculum, data, hierarchy, losses, mining, retrieval, same_class
-from keras_epos.callbacks import CollapseMonitor, HierarchyRebuild, RecallAtK, StageByEpoch
+from keras_epos.callbacks import BestInterpolation, CollapseMonitor, HierarchyRebuild, RecallAtK, StageByEpoch
 from keras_epos.data import datasets
 from keras_epos.losses import (
     AngularLoss,
@@ -68,6 +68,7 @@ __all__ = [
     "All",
     "AngularLoss",
     "ArcFaceLoss",
+    "BestInterpolation",
     "BinomialDevianceLoss",
     "CircleLoss",
     "CollapseMonitor",

@@ -168,20 +168,24 @@ class RecallAtK(keras.callbacks.Callback):
             "same_class": self.same_class,
         }
 
+    @property
+    def judged_by(self):
+        """The name, without prefix, of the value that a run is judged by: the first one."""
+        return self._names()[0]
+
     def _names(self):
-        """The names of the values, without prefix; the first is the one that is judged by."""
         names = [[f"recall@{rank}" for rank in self.k] if metric == "recall" else [metric] for metric in self.metrics]
         return [name for part in names for name in part]
 
     def _rises(self):
         """Whether the last value is the best so far."""
-        values = [entry[self._names()[0]] for entry in self.history]
+        values = [entry[self.judged_by] for entry in self.history]
         return len(values) < 2 or values[-1] > max(values[:-1])
 
     def _tell_of_harm(self):
         if self._told_of_one_point:
             return
-        sentence = behind(self.baseline or {}, self.history, self._names()[0])
+        sentence = behind(self.baseline or {}, self.history, self.judged_by)
         if sentence and sentence != self._told_of_harm:
             # On a line of its own: the progress line of the epoch is still being written.
             print(f"\n{sentence}")

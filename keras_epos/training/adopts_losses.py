@@ -32,6 +32,12 @@ class AdoptsLosses:
         """Dictionary of each output's name to the size of its last axis."""
         raise NotImplementedError(f"{type(self).__name__} must define output_dims.")
 
+    @property
+    def own_weights(self):
+        """Variables of the model, without those of the losses that it trains with."""
+        of_losses = {id(weight) for one in self._loss_state for weight in getattr(one, "weights", [one])}
+        return [weight for weight in self.weights if id(weight) not in of_losses]
+
     def parts(self, optimizer):
         """Layers that an optimizer of their own trains: a list of `(layer, optimizer)`."""
         return []
