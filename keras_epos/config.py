@@ -1,7 +1,9 @@
 """Configuration from the signature: an object's constructor arguments are its configuration."""
 
 import difflib
+import functools
 import inspect
+import types
 
 import keras
 
@@ -38,26 +40,70 @@ def argument_names(cls):
     return list(dict.fromkeys(names))
 
 
-def refuse_unknown(instance, unknown):
-    """Refuse arguments that no constructor of the object's class takes, by the name of that class.
+class KnownArguments:
+    """Base of what refuses, in one sentence, arguments that its constructor lacks: by its own name, with the nearest.
 
-    Raises:
-        TypeError: If there is one.
+    A constructor that ends in `**shared` leaves that to the parent it passes them on to.
     """
-    if not unknown:
-        return
-    name, names = next(iter(unknown)), argument_names(type(instance))
-    near = difflib.get_close_matches(name, names, 1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise TypeError(
-        f"`{name}` must be an argument of {type(instance).__name__}: {', '.join(names)}. Received: "
-        f"{name}={unknown[name]!r}.{hint}"
-    )
+
+    def __init_subclass__(cls, **arguments):
+        super().__init_subclass__(**arguments)
+        if "__init__" in vars(cls):
+            cls.__init__ = refusing_unknown(cls.__init__)
 
 
-def revived(value):
-    """An object from its Keras config, or itself."""
-    return keras.saving.deserialize_keras_object(value) if isinstance(value, dict) else value
+def refusing_unknown(init):
+    """The constructor, which raises a `TypeError` that names the object's class for an argument that it lacks."""
+    signature = inspect.signature(init)
+    parameters = signature.parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return init
+
+    @functools.wraps(init)
+    def checked(self, *args, **arguments):
+        for name, value in arguments.items():
+            if name not in parameters:
+                cls, names = type(self).__name__, argument_names(type(self))
+                raise TypeError(
+                    f"`{name}` must be an argument of {cls}: {', '.join(names)}. Received: {name}={value!r}"
+                    + did_you_mean(name, names)
+                )
+        init(self, *args, **arguments)
+
+    # By the arguments of a constructor Keras tells which models it can rebuild from a graph; it sees no wrapped ones.
+    checked.__signature__ = signature
+    return checked
+
+
+def revived(value, *kinds):
+    """An object from its Keras config, or itself.
+
+    A config of another class is returned as it is, to be refused: nothing of it is made, so nothing is opened.
+
+    Args:
+        value: A config, or anything else.
+        kinds: Classes of which the object must be, `types.FunctionType` for functions.
+    """
+    if isinstance(value, dict) and issubclass(configured_class(value), kinds):
+        return keras.saving.deserialize_keras_object(value)
+    return value
+
+
+def configured_class(config):
+    """The class of what a Keras config describes.
+
+    `types.NoneType` if it is neither registered nor a loss of Keras, or a layer, as some of these open files.
+    """
+    name = config.get("class_name")
+    if not isinstance(name, str) or "config" not in config:
+        return types.NoneType
+    if name == "function":
+        return types.FunctionType
+    found = keras.saving.get_registered_object(config.get("registered_name") or name)
+    if found is None and str(config.get("module")).split(".")[0] == "keras":
+        found = getattr(keras.losses, name, None)
+    found = found if isinstance(found, type) else type(found)
+    return types.NoneType if issubclass(found, keras.Layer) else found
 
 
 def did_you_mean(name, names):

@@ -12,6 +12,8 @@ on tensors of the backend as well as on NumPy arrays (operators and `keras.ops` 
     loss = keras_epos.TripletLoss(same_class=same_genus)
 """
 
+from collections.abc import Callable
+
 from keras import ops
 
 from keras_epos.config import revived
@@ -40,7 +42,7 @@ def get(same_class):
     Raises:
         ValueError: If it is none of these.
     """
-    same_class = revived(same_class)
+    same_class = revived(same_class, Callable)
     if isinstance(same_class, str) and same_class in SAME_CLASS:
         return SAME_CLASS[same_class]
     if callable(same_class):

@@ -10,6 +10,7 @@ from keras_epos.callbacks.one_point import BATCH_NORMALIZATION, NUM_TRIED, diffe
 from keras_epos.callbacks.outputs import check_output
 from keras_epos.callbacks.sources import copied, embed, source
 from keras_epos.collapse.spread import check_classes
+from keras_epos.config import KnownArguments
 from keras_epos.retrieval.checks import check_count
 
 LOGGED = ("intra_inter_ratio", "effective_rank", "coinciding")
@@ -18,7 +19,7 @@ ONE_POINT = 2.5e-5
 LOGGED_MODES = ("mode_recall@1", "cross_mode_distance")
 
 
-class CollapseMonitor(keras.callbacks.Callback):
+class CollapseMonitor(KnownArguments, keras.callbacks.Callback):
     """Logs measures of collapse after an epoch, and warns once, in plain words, when a run is collapsing.
 
     A run is collapsing when one of these holds after a measurement:

@@ -5,12 +5,13 @@ import numpy as np
 
 from keras_epos.callbacks.outputs import check_output
 from keras_epos.callbacks.sources import check_first_batch, embed, source
+from keras_epos.config import KnownArguments
 from keras_epos.hierarchy import ClassHierarchy, class_means
 from keras_epos.hierarchy.class_distances import integer_labels
 from keras_epos.retrieval.checks import check_count
 
 
-class HierarchyRebuild(keras.callbacks.Callback):
+class HierarchyRebuild(KnownArguments, keras.callbacks.Callback):
     """Builds the class tree anew from current embeddings before an epoch, for the loss and for the batches.
 
         indices = keras_epos.data.AnchorNeighbourIndices(labels, 4, 4, 4)

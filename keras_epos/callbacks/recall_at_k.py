@@ -10,11 +10,12 @@ from keras_epos.callbacks.neighbours import check_neighbours, check_prefix
 from keras_epos.callbacks.one_point import BATCH_NORMALIZATION, NUM_TRIED, differs_in_training_mode, is_one_point
 from keras_epos.callbacks.outputs import check_output
 from keras_epos.callbacks.sources import check_first_batch, copied, embed, gallery_source, source
+from keras_epos.config import KnownArguments
 from keras_epos.retrieval.ahead import check_ahead
 from keras_epos.retrieval.checks import check_count, check_metrics, check_ranks
 
 
-class RecallAtK(keras.callbacks.Callback):
+class RecallAtK(KnownArguments, keras.callbacks.Callback):
     """Measures retrieval at the end of an epoch and writes `val_recall@1` and its kin into the logs.
 
     So `History`, the progress line, and every callback that stands AFTER this one see them:

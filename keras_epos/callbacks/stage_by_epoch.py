@@ -2,8 +2,10 @@
 
 import keras
 
+from keras_epos.config import KnownArguments
 
-class StageByEpoch(keras.callbacks.Callback):
+
+class StageByEpoch(KnownArguments, keras.callbacks.Callback):
     """Tells staged batches which epoch begins, so that they are those of its stage, and logs the stage.
 
     Keras knows the epoch, also after `initial_epoch` or `keras.callbacks.BackupAndRestore`; a data set does not. The

@@ -5,6 +5,7 @@ import inspect
 
 import keras
 
+from keras_epos.config import revived
 from keras_epos.losses.angular import AngularLoss
 from keras_epos.losses.arc_face import ArcFaceLoss, SubCenterArcFaceLoss
 from keras_epos.losses.binomial_deviance import BinomialDevianceLoss
@@ -105,10 +106,9 @@ def get(loss, **settings):
     Raises:
         ValueError: If there is no loss of that name, or it needs arguments that are missing.
     """
+    loss = revived(loss, keras.losses.Loss)
     if loss is None or isinstance(loss, keras.losses.Loss):
         return loss
-    if isinstance(loss, dict):
-        return keras.saving.deserialize_keras_object(loss)
     name = named(loss)
     if name is None:
         near = difflib.get_close_matches(str(loss), [*LOSSES, *(one.__name__ for one in LOSSES.values())], 1)
@@ -123,9 +123,33 @@ def get(loss, **settings):
     return LOSSES[name](**settings)
 
 
+def of_name(name):
+    """The loss of a name as `keras.Model.compile` is given it: one of this library, or the name where it is Keras's.
+
+    Raises:
+        ValueError: If there is no loss of that name, or one here and another in Keras.
+    """
+    if named(name) is None:
+        # What Keras does not know either gets the nearest of our names.
+        return name if _is_of_keras(name) else get(name)
+    if _is_of_keras(name):
+        raise ValueError(
+            f"`loss` must say whose loss is meant. Received: loss={name!r}, the name of two. Pass "
+            f"keras_epos.{LOSSES[name].__name__}() or keras.losses.get({name!r})."
+        )
+    return get(name)
+
+
+def _is_of_keras(name):
+    try:
+        return name.lower() in ("crossentropy", "ce") or keras.losses.get(name) is not None
+    except ValueError:
+        return False
+
+
 def named(loss):
     """The key in `LOSSES` of a loss's name or its class's name, or `None`."""
-    if loss in LOSSES:
+    if isinstance(loss, str) and loss in LOSSES:
         return loss
     classes = {one.__name__: name for name, one in LOSSES.items()}
     return classes.get(str(loss).removeprefix("keras_epos>"))

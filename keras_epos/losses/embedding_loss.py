@@ -5,12 +5,12 @@ import numbers
 import keras
 from keras import ops
 
-from keras_epos.config import constructor_arguments, refuse_unknown
+from keras_epos.config import KnownArguments, constructor_arguments
 from keras_epos.losses.batch import are_of_known_classes, at_least_one_row, known_rows, labels_and_embeddings
 from keras_epos.losses.terms import per_anchor, reduced
 
 
-class EmbeddingLoss(keras.losses.Loss):
+class EmbeddingLoss(KnownArguments, keras.losses.Loss):
     """Base of the losses. Labels stay integers, embeddings are compared in float32 whatever the model's policy.
 
     Subclasses define `terms`, and those with weights of their own also `build`.
@@ -62,9 +62,7 @@ class EmbeddingLoss(keras.losses.Loss):
         reduction="sum_over_batch_size",
         name=None,
         dtype="float32",
-        **unknown,
     ):
-        refuse_unknown(self, unknown)
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         if self.dtype not in ("float32", "float64"):
             raise ValueError(

@@ -1,5 +1,7 @@
 """A loss that is defined by its pair weights."""
 
+from collections.abc import Callable
+
 import keras
 from keras import ops
 
@@ -37,7 +39,7 @@ class PairWeightingLoss(PairLoss):
 
     def __init__(self, weight_fn, positives="all", negatives="all", average_over="valid", **shared):
         super().__init__(positives=positives, negatives=negatives, average_over=average_over, **shared)
-        weight_fn = revived(weight_fn)
+        weight_fn = revived(weight_fn, Callable)
         if not callable(weight_fn):
             raise ValueError(
                 "`weight_fn` must be a function (positives, negatives) -> (pull, push). "

@@ -1,5 +1,8 @@
 """A weighted sum of losses."""
 
+import inspect
+import types
+
 import keras
 from keras import ops
 
@@ -7,24 +10,36 @@ from keras_epos.config import revived
 from keras_epos.losses.embedding_loss import EmbeddingLoss
 from keras_epos.losses.terms import reduced
 
+# Names that the logs have already.
+TAKEN = ("loss", "valid_anchors")
+
 
 @keras.saving.register_keras_serializable(package="keras_epos")
 class WeightedSum(EmbeddingLoss):
-    """Adds up losses on the same embeddings; an `EmbeddingModel` logs each of them under its name.
+    """Adds up losses on the same output; an `EmbeddingModel` logs each of them under its name.
 
         keras_epos.WeightedSum(
             {"pairs": keras_epos.MultiSimilarityLoss(), "spread": keras_epos.SpreadOutPenalty()}, {"spread": 0.1}
         )
 
-    Every loss keeps its own strategies, labels to ignore and mean; the reduction is that of the sum.
+    Every loss keeps its own strategies, labels to ignore and mean; the reduction is that of the sum. Losses of Keras
+    have a value for every sample, and see labels and output as they do in a plain model, in the dtype of the others:
+
+        keras_epos.WeightedSum(
+            {"triplets": "triplet", "classes": keras.losses.SparseCategoricalCrossentropy(from_logits=True)}
+        )
+
+    A sum inside a sum becomes part of the outer one: `"outer"` of `"inner"` is called `"outer_inner"`.
 
     Args:
-        losses: Dictionary of name to loss. The names appear in the logs, with values before weighting.
+        losses: Dictionary of name to loss: one of this library or of Keras, the name of one, or a function
+            `(y_true, y_pred)` that returns a value for each sample. The names appear in the logs, with values before
+            weighting.
         weights: Dictionary of name to number; 1 for names that are not in it.
         reduction, name: See `EmbeddingLoss`.
 
     Raises:
-        ValueError: If a loss is none of this library's, or a weight has no loss.
+        ValueError: If a loss is none of these, its name cannot stand in the logs, or a weight has no loss.
     """
 
     takes_label_rows = True
@@ -35,42 +50,103 @@ class WeightedSum(EmbeddingLoss):
                 "`losses` must be a dictionary of name to loss. Received: losses of type "
                 f'{type(losses).__name__}. The names appear in the logs: {{"pairs": keras_epos.TripletLoss(), ...}}.'
             )
-        losses = {key: revived(loss) for key, loss in losses.items()}
-        wrong = {key: loss for key, loss in losses.items() if not isinstance(loss, EmbeddingLoss)}
+        losses = {key: as_loss(loss) for key, loss in losses.items()}
+        wrong = {key: loss for key, loss in losses.items() if not is_loss(loss)}
         if wrong or not losses:
             raise ValueError(
-                f"`losses` must be a dictionary of name to keras_epos loss, at least one. Received: losses={wrong}"
+                "`losses` must be a dictionary of name to loss, of keras_epos or Keras, at least one. "
+                f"Received: losses={wrong}"
             )
         unknown = sorted(set(weights or {}) - set(losses))
         if unknown:
             raise ValueError(f"`weights` must name losses of {sorted(losses)}. Received: weights for {unknown}")
-        super().__init__(reduction=reduction, name=name, dtype=next(iter(losses.values())).dtype)
+        losses, weights = flat(losses, weights or {})
+        if taken := [key for key in losses if key in TAKEN]:
+            raise ValueError(f"`losses` must have names that the logs do not have already. Received: {taken[0]!r}")
+        own = [loss.dtype for loss in losses.values() if isinstance(loss, EmbeddingLoss)]
+        super().__init__(reduction=reduction, name=name, dtype=own[0] if own else "float32")
         self.losses = losses
-        self.weights = dict(weights or {})
+        self.weights = weights
+
+    @property
+    def own_losses(self):
+        """Dictionary of those losses that are of this library."""
+        return {key: loss for key, loss in self.losses.items() if isinstance(loss, EmbeddingLoss)}
 
     @property
     def statistic_names(self):
         return ("valid_anchors", *self.losses)
 
     def adopt(self, embedding_dim=None):
-        return [state for loss in self.losses.values() for state in loss.adopt(embedding_dim)]
+        return [state for loss in self.own_losses.values() for state in loss.adopt(embedding_dim)]
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         self.statistics = {}
         total = 0.0
         with keras.name_scope(self.name):
             for name, loss in self.losses.items():
-                loss.training = self.training
-                value = reduced(*loss.values(y_true, y_pred), sample_weight, self.reduction)
+                value = reduced(*self._values_of(loss, y_true, y_pred), sample_weight, self.reduction)
+                value = ops.cast(value, self.dtype)
                 self.statistics[name] = ops.stop_gradient(ops.mean(value))
                 total = total + self.weights.get(name, 1.0) * value
             # There is something to learn as soon as one of the terms has it; each term keeps a share of its own.
-            shares = [ops.cast(loss.statistics["valid_anchors"], self.dtype) for loss in self.losses.values()]
+            shares = [ops.cast(self.share_of(name), self.dtype) for name in self.losses]
             self.statistics["valid_anchors"] = ops.max(ops.stack(shares))
         return total
 
     def share_of(self, statistic):
-        return self.losses[statistic].statistics["valid_anchors"] if statistic in self.losses else 1.0
+        return self.losses[statistic].statistics["valid_anchors"] if statistic in self.own_losses else 1.0
 
     def call(self, y_true, y_pred):
-        return sum(self.weights.get(name, 1.0) * loss.call(y_true, y_pred) for name, loss in self.losses.items())
+        return sum(
+            self.weights.get(name, 1.0) * ops.cast(self._values_of(loss, y_true, y_pred)[0], self.dtype)
+            for name, loss in self.losses.items()
+        )
+
+    def _values_of(self, loss, y_true, y_pred):
+        """One value for each sample, and 1 or 0 for whether it counts in a mean; both `(B,)`."""
+        if isinstance(loss, EmbeddingLoss):
+            loss.training = self.training
+            return loss.values(y_true, y_pred)
+        outputs = ops.convert_to_tensor(y_pred, dtype=self.dtype)
+        if not isinstance(loss, keras.losses.Loss) or type(loss).__call__ is keras.losses.Loss.__call__:
+            # As Keras does before it calls a loss or a function. Its losses do not save the dtype that they have.
+            y_true, y_pred = ops.convert_to_tensor(y_true, dtype=self.dtype), outputs
+        values = (loss.call if isinstance(loss, keras.losses.Loss) else loss)(y_true, y_pred)
+        values = ops.cast(values, self.dtype)
+        if len(values.shape) > 1:
+            values = ops.mean(values, axis=tuple(range(1, len(values.shape))))
+        # One number for the batch counts for every sample.
+        ones = ops.ones_like(outputs[:, 0])
+        return ones * values + self.alarm(None, outputs), ones
+
+
+def as_loss(loss):
+    """A loss from its name, its Keras config or itself, or what was given if it is none."""
+    from keras_epos import losses  # Which knows this class.
+
+    loss = revived(loss, keras.losses.Loss, types.FunctionType)
+    name = losses.of_name(loss) if isinstance(loss, str) else loss
+    return keras.losses.get(name) if isinstance(name, str) else name
+
+
+def is_loss(loss):
+    return isinstance(loss, keras.losses.Loss) or inspect.isroutine(loss)
+
+
+def flat(losses, weights):
+    """Losses and weights, with those of sums among them in their place.
+
+    Raises:
+        ValueError: If two would have one name.
+    """
+    flat_losses, flat_weights = {}, {}
+    for name, loss in losses.items():
+        is_sum = isinstance(loss, WeightedSum)
+        for part, one in (loss.losses if is_sum else {"": loss}).items():
+            key = f"{name}_{part}" if is_sum else name
+            if key in flat_losses:
+                raise ValueError(f"`losses` must have a name for each, inner sums included. Received: {key!r} twice")
+            flat_losses[key] = one
+            flat_weights[key] = weights.get(name, 1.0) * (loss.weights.get(part, 1.0) if is_sum else 1.0)
+    return flat_losses, flat_weights

@@ -37,7 +37,7 @@ def get(strategy, argument="strategy"):
     Raises:
         ValueError: If it is none of these.
     """
-    strategy = revived(strategy)
+    strategy = revived(strategy, Strategy)
     if isinstance(strategy, Strategy):
         return strategy
     if isinstance(strategy, str) and strategy in STRATEGIES:

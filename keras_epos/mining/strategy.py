@@ -5,7 +5,7 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
-from keras_epos.config import constructor_arguments
+from keras_epos.config import KnownArguments, constructor_arguments
 from keras_epos.pairs import LOWEST
 
 
@@ -28,7 +28,7 @@ class Selection(NamedTuple):
 SIDES = ("positives", "negatives")
 
 
-class Strategy:
+class Strategy(KnownArguments):
     """Base of the strategies. Arguments of `__init__` are attributes, so `get_config` is derived here once."""
 
     # How many references per anchor are chosen: a number, or `None` for all under the mask.

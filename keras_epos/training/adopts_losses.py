@@ -8,13 +8,14 @@ import keras
 import numpy as np
 from keras.src.utils.tracking import DotNotTrackScope
 
+from keras_epos.config import KnownArguments
 from keras_epos.training.loss_structure import resolved, warn_of_classification
 from keras_epos.training.means import EpochLoss, LossOfEachOutput, MeasuredMean
 from keras_epos.training.optimizers import by_part, scaled
 from keras_epos.training.pairs_watch import refuse_cut_targets, watched
 
 
-class AdoptsLosses:
+class AdoptsLosses(KnownArguments):
     """Part of a `keras.Model`, before it in the list of bases. The model says what its outputs are.
 
     Subclasses define `output_dims`, and may define `parts`.

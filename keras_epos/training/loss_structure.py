@@ -22,7 +22,7 @@ def resolved(loss, dims):
     Raises:
         ValueError: If there is not one loss for each output that has one, or a name is no loss.
     """
-    loss = keras.tree.map_structure(_from_name, loss)
+    loss = keras.tree.map_structure(lambda one: losses.of_name(one) if isinstance(one, str) else one, loss)
     by_output = {name: one for name, one in _by_output(loss, list(dims)).items() if isinstance(one, EmbeddingLoss)}
     if len({id(one) for one in by_output.values()}) < len(by_output):
         raise ValueError(
@@ -30,28 +30,6 @@ def resolved(loss, dims):
             "several. Make one for each."
         )
     return loss, by_output
-
-
-def _from_name(loss):
-    if not isinstance(loss, str):
-        return loss
-    if losses.named(loss) is None:
-        # What Keras does not know either gets the nearest of our names.
-        return loss if _is_of_keras(loss) else losses.get(loss)
-    if _is_of_keras(loss):
-        name = losses.LOSSES[loss].__name__
-        raise ValueError(
-            f"`loss` must say whose loss is meant. Received: loss={loss!r}, the name of two. Pass keras_epos.{name}() "
-            f"or keras.losses.get({loss!r})."
-        )
-    return losses.get(loss)
-
-
-def _is_of_keras(name):
-    try:
-        return name.lower() in ("crossentropy", "ce") or keras.losses.get(name) is not None
-    except ValueError:
-        return False
 
 
 def _by_output(loss, names):
@@ -80,11 +58,14 @@ def _by_output(loss, names):
 
 
 def warn_of_classification(metrics, by_output, names):
-    """Warn of metrics that read class scores, on outputs where a loss of this library looks."""
+    """Warn of metrics that read class scores, on outputs where losses of this library alone look."""
+    of_embeddings = [
+        name for name, loss in by_output.items() if getattr(loss, "losses", {}) == getattr(loss, "own_losses", {})
+    ]
     if len(names) > 1:
-        of_ours = [metrics[name] for name in by_output if name in metrics] if isinstance(metrics, dict) else []
+        of_ours = [metrics[name] for name in of_embeddings if name in metrics] if isinstance(metrics, dict) else []
     else:
-        of_ours = metrics if by_output else []
+        of_ours = metrics if of_embeddings else []
     for metric in keras.tree.flatten(of_ours):
         name = metric if isinstance(metric, str) else type(metric).__name__
         if name.lower() in ("acc", "ce") or "accuracy" in name.lower() or "crossentropy" in name.lower():
@@ -93,3 +74,8 @@ def warn_of_classification(metrics, by_output, names):
                 "the callback keras_epos.RecallAtK.",
                 stacklevel=4,
             )
+
+
+def reads_scores(loss):
+    """Whether a loss of Keras looks at the output too."""
+    return isinstance(loss, losses.WeightedSum) and loss.own_losses != loss.losses

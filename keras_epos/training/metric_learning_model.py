@@ -30,7 +30,11 @@ class MetricLearningModel(AdoptsLosses, keras.Model):
         inputs, outputs: Tensors of Keras, or lists or dictionaries of them, as of `keras.Model`. Where a loss of this
             library looks, an output is embeddings `(B, D)`; each loss gets the `D` of its own output.
         name: Name of the model.
+        trainable: Whether its layers are trained.
     """
+
+    def __init__(self, inputs, outputs, name=None, *, trainable=True):
+        super().__init__(inputs, outputs, name=name, trainable=trainable)
 
     @property
     def output_dims(self):

@@ -1,6 +1,7 @@
 """Sums of losses, and the penalties that are made for them."""
 
 import json
+import warnings
 
 import keras
 import numpy as np
@@ -83,7 +84,12 @@ def test_config_round_trip():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (({"a": "mse"},), "`losses` must be a dictionary of name to keras_epos loss"),
+        (({"a": None},), "`losses` must be a dictionary of name to loss, of keras_epos or Keras"),
+        (({"a": losses.TripletLoss},), "`losses` must be a dictionary"),
+        (({"a": "tripplet"},), "Did you mean 'triplet'"),
+        (({"a": "circle"},), r"keras_epos\.CircleLoss"),
+        (({"loss": "triplet"},), "that the logs do not have already.*'loss'"),
+        (({"a_b": "mse", "a": WeightedSum({"b": "mse"})},), "'a_b' twice"),
         (({},), "at least one"),
         (({"a": losses.TripletLoss()}, {"b": 1}), "`weights` must name losses of"),
     ],
@@ -91,6 +97,89 @@ def test_config_round_trip():
 def test_arguments_are_checked(arguments, message):
     with pytest.raises(ValueError, match=message):
         WeightedSum(*arguments)
+
+
+# --- losses of Keras, and sums in sums ---
+
+
+def crossentropy(logits):
+    """Of each row with its label, `(B,)`."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(LABELS)), LABELS]
+
+
+@keras.saving.register_keras_serializable("tests")
+def squares(y_true, y_pred):
+    return keras.ops.mean(keras.ops.square(y_pred), axis=-1)
+
+
+@keras.saving.register_keras_serializable("tests")
+class MeanOfBatch(keras.losses.Loss):
+    def call(self, y_true, y_pred):
+        return keras.ops.mean(y_pred - y_true[:, None])
+
+
+def mixed(**settings):
+    terms = {
+        "pairs": losses.ContrastiveLoss(0.9, 0.3, dtype="float64"),
+        "classes": keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype="float64"),
+        "squares": squares,
+        "batch": MeanOfBatch(dtype="float64"),
+    }
+    return WeightedSum(terms, {"classes": 0.3, "squares": 2, "batch": 0.1}, **settings)
+
+
+def test_losses_of_keras_are_weighted_and_reduced_as_ours():
+    logits = np.concatenate([EMBEDDINGS, -EMBEDDINGS], axis=1)
+    assert LABELS.max() < logits.shape[1]
+    weight = np.linspace(0, 1, len(LABELS))
+    values = 0.3 * crossentropy(logits) + 2 * (logits**2).mean(axis=1) + 0.1 * (logits - LABELS[:, None]).mean()
+    for reduction, of_keras in (
+        ("sum_over_batch_size", (values * weight).mean()),
+        ("mean_with_sample_weight", (values * weight).sum() / weight.sum()),
+        ("sum", (values * weight).sum()),
+        (None, values * weight),
+    ):
+        made = mixed(reduction=reduction)
+        pairs = losses.ContrastiveLoss(0.9, 0.3, dtype="float64", reduction=reduction)
+        expected = numpy(pairs(LABELS, logits, weight)) + of_keras
+        np.testing.assert_allclose(numpy(made(LABELS, logits, weight)), expected, rtol=1e-9)
+        assert made.dtype == "float64"
+    np.testing.assert_allclose(numpy(made.call(LABELS, logits)), numpy(pairs.call(LABELS, logits)) + values, rtol=1e-9)
+    assert float(made.statistics["squares"]) == pytest.approx(((logits**2).mean(axis=1) * weight).mean())
+    logits[0, 0] = np.nan
+    assert np.isnan(numpy(WeightedSum({"labels": lambda labels, rows: 0 * labels})(LABELS, logits)))
+
+
+def test_a_sum_with_losses_of_keras_is_saved_with_the_model(tmp_path):
+    made = mixed()
+    config = json.loads(json.dumps(made.get_config()))
+    again = WeightedSum.from_config(config)
+    assert again.get_config() == config
+    assert numpy(again(LABELS, EMBEDDINGS)) == numpy(made(LABELS, EMBEDDINGS))
+    inputs = keras.Input((EMBEDDINGS.shape[1],))
+    model = keras_epos.MetricLearningModel(inputs, keras.layers.Dense(6)(inputs))
+    classes = LABELS.max() + 1
+    loss = WeightedSum({"ids": losses.CosFaceLoss(classes), "classes": "sparse_categorical_crossentropy"})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*RecallAtK")
+        model.compile("sgd", loss=loss, metrics=["accuracy"])
+    assert {"loss", "valid_anchors", "ids", "classes"} <= set(model.fit(EMBEDDINGS, LABELS, verbose=0).history)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.loss.get_config() == loss.get_config()
+    outputs = model.predict(EMBEDDINGS, verbose=0)
+    assert numpy(loaded.loss(LABELS, outputs)) == numpy(loss(LABELS, outputs))
+
+
+def test_a_sum_in_a_sum_is_part_of_it():
+    terms = parts()
+    inner = WeightedSum({"easy": terms["easy"], "norm": terms["norm"]}, {"norm": 0.01}, reduction="sum")
+    made = WeightedSum({"pairs": terms["pairs"], "rest": inner}, {"rest": 0.3})
+    flat = WeightedSum(parts(), {"easy": 0.3, "norm": 0.003})
+    assert numpy(made(LABELS, EMBEDDINGS)) == pytest.approx(numpy(flat(LABELS, EMBEDDINGS)), rel=1e-12)
+    assert made.statistic_names == ("valid_anchors", "pairs", "rest_easy", "rest_norm")
+    assert WeightedSum.from_config(made.get_config()).get_config() == made.get_config()
 
 
 # --- penalties ---

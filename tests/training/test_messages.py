@@ -6,7 +6,7 @@ import keras
 import pytest
 
 import keras_epos
-from keras_epos import CircleLoss, EasyPositiveTripletLoss, EmbeddingModel, WeightedSum, losses
+from keras_epos import CircleLoss, EasyPositiveTripletLoss, EmbeddingModel, MetricLearningModel, WeightedSum, losses
 
 
 def model():
@@ -59,12 +59,35 @@ def test_arguments_that_cannot_be(make, message):
 
 
 def test_unknown_arguments_are_named_by_the_class_that_lacks_them():
+    inputs = keras.Input((6,))
     for make, message in (
         (lambda: keras_epos.TripletLoss(margn=0.1), "TripletLoss: margin, .*Did you mean 'margin'"),
         (lambda: keras_epos.ArcFaceLoss(4, normalize=False), "ArcFaceLoss: num_classes, margin, scale"),
+        (lambda: WeightedSum({"a": "triplet"}, weight={}), "WeightedSum: losses, .*Did you mean 'weights'"),
+        (lambda: keras_epos.CrossBatchMemory("triplet", sizes=3), "CrossBatchMemory: loss, .*Did you mean 'size'"),
+        (lambda: keras_epos.mining.Easy(kk=2), "Easy: k, copies_above, copies.*Did you mean 'k'"),
+        (lambda: keras_epos.mining.Random(sed=2), "Random: seed.*Did you mean 'seed'"),
+        (lambda: keras_epos.mining.All(k=2), "`k` must be an argument of All"),
+        (lambda: EmbeddingModel("x", dimension=4), "EmbeddingModel: backbone, embedding_dim"),
+        (lambda: MetricLearningModel(inputs, inputs, nam="a"), "MetricLearningModel: inputs, outputs, name.*'name'"),
+        (lambda: keras_epos.RecallAtK(None, None, interval=2), "RecallAtK: images, labels"),
+        (lambda: keras_epos.CollapseMonitor(None, evry=2), "CollapseMonitor: images, .*Did you mean 'every'"),
+        (lambda: keras_epos.HierarchyRebuild(None, warm_up=2), "HierarchyRebuild: .*Did you mean 'warm_up_epochs'"),
+        (lambda: keras_epos.StageByEpoch(batch=1), "StageByEpoch: batches.*Did you mean 'batches'"),
     ):
         with pytest.raises(TypeError, match=message):
             make()
+
+
+def test_own_classes_may_have_arguments_of_their_own():
+    class Own(keras_epos.TripletLoss):
+        def __init__(self, **settings):
+            self.extra = settings.pop("extra")
+            super().__init__(**settings)
+
+    assert Own(extra=1, margin=0.5).margin == 0.5
+    with pytest.raises(TypeError, match=r"argument of Own: margin.*Did you mean 'margin'"):
+        Own(extra=1, margn=0.5)
 
 
 def test_metrics_that_read_scores_of_classes_are_warned_of():

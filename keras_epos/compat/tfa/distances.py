@@ -1,9 +1,11 @@
 """Matrices of distances between the rows of a batch."""
 
-import keras
+from collections.abc import Callable
+
 from keras import ops
 
 from keras_epos.compat.tfa.inputs import precise
+from keras_epos.config import revived
 from keras_epos.pairs import products, unit
 
 
@@ -55,8 +57,7 @@ def metric(distance_metric):
     Raises:
         ValueError: If it is none of these.
     """
-    if isinstance(distance_metric, dict):
-        distance_metric = keras.saving.deserialize_keras_object(distance_metric)
+    distance_metric = revived(distance_metric, Callable)
     if isinstance(distance_metric, str) and distance_metric in METRICS:
         return METRICS[distance_metric]
     if callable(distance_metric):
