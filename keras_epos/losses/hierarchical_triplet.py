@@ -87,7 +87,6 @@ class HierarchicalTripletLoss(PairLoss):
         self.num_levels = int(num_levels)
         self.linkage = linkage
         self.metric = metric
-        self._triplets = TripletLoss(beta, metric)
 
     def build(self, embedding_dim):
         if embedding_dim is None:
@@ -152,7 +151,8 @@ class HierarchicalTripletLoss(PairLoss):
     def formula(self, positives, negatives, batch):
         # Negatives that are nearer by so much make the margin of every triplet the same.
         nearer = negatives.similarity + negatives.of(self._beyond_beta(batch.labels))
-        terms = self._triplets.formula(positives, negatives._replace(similarity=nearer), batch)
+        triplets = TripletLoss(self.beta, self.metric, name=self.name, dtype=self.dtype)
+        terms = triplets.formula(positives, negatives._replace(similarity=nearer), batch)
         return terms._replace(total=terms.total / 2)
 
     def _beyond_beta(self, labels):

@@ -111,8 +111,13 @@ class PairLoss(EmbeddingLoss):
         self.positives = mining.get(positives, "positives")
         self.negatives = mining.get(negatives, "negatives")
         self._refuse_senseless_strategies()
-        self.same_class_function = same_classes.get(same_class)
-        self.same_class = same_class if isinstance(same_class, str) else self.same_class_function
+        function = same_classes.get(same_class)
+        self.same_class = same_class if isinstance(same_class, str) else function
+
+    @property
+    def same_class_function(self):
+        """The function that `same_class` names, or is."""
+        return same_classes.get(self.same_class)
 
     @property
     def takes_label_rows(self):

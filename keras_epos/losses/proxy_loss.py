@@ -68,7 +68,12 @@ class ProxyLoss(EmbeddingLoss):
             initializer=keras.initializers.RandomNormal(stddev=embedding_dim**-0.5),
             name="proxies",
         )
-        self._layer.learning_rate_multiplier = self.learning_rate_multiplier
+
+    def adopt(self, embedding_dim=None):
+        (layer,) = super().adopt(embedding_dim)
+        # As it is now, if it was set since.
+        layer.learning_rate_multiplier = self.learning_rate_multiplier
+        return [layer]
 
     @property
     def proxies(self):

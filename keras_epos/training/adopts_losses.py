@@ -2,10 +2,12 @@
 
 import functools
 import json
+import types
 import warnings
 
 import keras
 import numpy as np
+from keras.src.trainers.data_adapters import is_grain_dataset, is_tf_dataset, is_torch_dataloader
 from keras.src.utils.tracking import DotNotTrackScope
 
 from keras_epos.config import KnownArguments
@@ -149,16 +151,22 @@ class AdoptsLosses(KnownArguments):
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **arguments):
         """As `keras.Model.fit`. A run whose batches hold no pairs is said to in one warning.
 
+        `shuffle` is for arrays and finite `PyDataset`s; other data come as they are, and Keras warns of it if given.
+
         The epoch's loss and statistics are means over the anchors that take part: a batch without pairs has no weight.
 
         Raises:
-            ValueError: If an array of labels has values that the backend would cut.
+            ValueError: If an array of labels has values that the backend would cut, or samples come as pairs.
         """
+        refuse_pairs(x, getattr(self, "backbone", self))
         refuse_cut_targets(y)
         validation = arguments.get("validation_data")
         refuse_cut_targets(validation[1] if isinstance(validation, (tuple, list)) else None)
         if self._embedding_losses:
             callbacks = watched(callbacks, y)
+        if not can_be_shuffled(x):
+            # Keras would warn of its own default.
+            arguments.setdefault("shuffle", False)
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **arguments)
 
     def evaluate(
@@ -194,6 +202,24 @@ class AdoptsLosses(KnownArguments):
         self.compile(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})
         if self.built:
             self.optimizer.build(self.trainable_variables)
+
+
+def refuse_pairs(samples, network):
+    """Refuse two or three arrays where the network takes one, as it does when pairs or triplets were made before."""
+    inputs = getattr(network, "inputs", None)
+    if isinstance(samples, (list, tuple)) and len(samples) in (2, 3) and inputs is not None and len(inputs) == 1:
+        raise ValueError(
+            f"`x` must be one array of samples. Received: {len(samples)}, as of pairs or triplets. The loss finds "
+            "these in each batch by itself: pass each sample once as x, and its class as y."
+        )
+
+
+def can_be_shuffled(data):
+    """Whether Keras can shuffle what `fit` is given."""
+    if isinstance(data, keras.utils.PyDataset):
+        return data.num_batches is not None
+    is_stream = is_tf_dataset(data) or is_torch_dataloader(data) or is_grain_dataset(data)
+    return not is_stream and not isinstance(data, types.GeneratorType)
 
 
 def loss_layers(state):

@@ -2,6 +2,7 @@
 
 import difflib
 import sys
+import warnings
 from pathlib import Path
 
 import keras
@@ -74,6 +75,21 @@ class ApplicationPreprocessing(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "application": self.application}
+
+
+def warn_of_class_scores(backbone):
+    """Warn of a backbone that ends in scores of its classes, of which little is left to learn embeddings from."""
+    layer = backbone
+    while isinstance(layer, keras.Model) and getattr(layer, "outputs", None):
+        layer = layer.outputs[0]._keras_history.operation
+    name = getattr(getattr(layer, "activation", None), "__name__", None)
+    if isinstance(layer, keras.layers.Softmax) or name in ("softmax", "sigmoid"):
+        warnings.warn(
+            f"The backbone ends in scores of classes, its layer {layer.name!r}, which hold little of what tells unseen "
+            "classes apart. Take the features before it: include_top=False for keras.applications, else "
+            "keras.Model(model.inputs, model.layers[-2].output).",
+            stacklevel=4,
+        )
 
 
 def pooling_for(feature_shape, dtype_policy):

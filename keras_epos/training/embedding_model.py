@@ -5,7 +5,7 @@ import numbers
 import keras
 
 from keras_epos.training.adopts_losses import AdoptsLosses
-from keras_epos.training.backbone import load_backbone, pooling_for, set_dtype_policy
+from keras_epos.training.backbone import load_backbone, pooling_for, set_dtype_policy, warn_of_class_scores
 from keras_epos.training.frozen_layers import freeze_layers, frozen_layers, layers_by_path
 
 
@@ -48,6 +48,7 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
             )
         super().__init__(name=name, dtype=dtype)
         self.backbone = load_backbone(backbone)
+        warn_of_class_scores(self.backbone)
         self.freeze_batch_norm = freeze_batch_norm
         set_dtype_policy(self.backbone, self.dtype_policy)
         self._keep_batch_norm()

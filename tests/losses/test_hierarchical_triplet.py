@@ -258,6 +258,14 @@ def test_what_does_not_fit_is_turned_away():
         remembering(np.zeros((4, 2), int), np.ones((4, DIM), "float32"))
 
 
+def test_margin_and_metric_that_are_set_later_count():
+    labels, embeddings = batch()
+    made = with_tree()
+    made.beta, made.metric = 0.3, "euclidean"
+    expected = numpy(with_tree(beta=0.3, metric="euclidean")(labels, embeddings))
+    assert numpy(made(labels, embeddings)) == expected != numpy(with_tree()(labels, embeddings))
+
+
 # --- in a model ---
 
 

@@ -431,3 +431,10 @@ def test_proxy_nca_is_normalized_softmax_at_half_the_temperature():
     found = make("Proxy-NCA++", proxies(1), temperature=0.3)(labels, embeddings)
     same = make("normalized softmax", proxies(1), temperature=0.15)(labels, embeddings)
     assert numpy(found) == pytest.approx(float(numpy(same)), rel=1e-12)
+
+
+def test_a_multiplier_that_is_set_later_counts():
+    made = losses.ArcFaceLoss(3)
+    made.adopt(4)
+    made.learning_rate_multiplier = 7
+    assert made.adopt(4)[0].learning_rate_multiplier == 7

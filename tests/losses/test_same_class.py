@@ -36,6 +36,15 @@ def test_a_function_and_its_relabelling_agree(loss):
     assert expected.any()
 
 
+def test_a_function_that_is_set_later_counts():
+    made = MADE["contrastive"](dtype="float64")
+    made(LABELS, EMBEDDINGS)
+    made.same_class = same_half
+    expected = MADE["contrastive"](same_class=same_half, dtype="float64")
+    assert numpy(made(LABELS, EMBEDDINGS)) == numpy(expected(LABELS, EMBEDDINGS))
+    assert made.get_config()["same_class"] == expected.get_config()["same_class"]
+
+
 @pytest.mark.parametrize("dtype", ["int32", "bool", "uint8"])
 @pytest.mark.parametrize("loss", MADE)
 def test_one_hot_rows_that_share_a_label_agree_with_labels(loss, dtype):

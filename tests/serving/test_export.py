@@ -11,13 +11,14 @@ import keras
 import numpy as np
 import pytest
 
-from keras_epos import EmbeddingModel, TripletLoss, export_savedmodel
+from keras_epos import ArcFaceLoss, EmbeddingModel, MetricLearningModel, TripletLoss, export_savedmodel
 from keras_epos.serving import export
 
 pytestmark = pytest.mark.backend("tensorflow", reason="only TensorFlow writes SavedModels")
 HERE = Path(__file__).parent
 SIZE = 16
 RNG = np.random.default_rng(0)
+VECTORS = np.random.default_rng(1).normal(size=(7, 6)).astype(np.float32)
 IMAGES = RNG.uniform(0, 255, size=(7, SIZE, SIZE, 3)).astype(np.float32)
 
 
@@ -353,6 +354,36 @@ def test_an_output_is_chosen(tmp_path):
         export_savedmodel(model, tmp_path)
     found = load(export_savedmodel(model, tmp_path, output="feature"))["embed"](row=np.ones((2, 4), np.float32))
     np.testing.assert_allclose(found["embedding"], model(np.ones((2, 4)))["feature"], atol=1e-6)
+
+
+def small_inputs(path, expected):
+    """Shapes of the variables of an export on vectors of six, whose answers must be `expected`."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+    (answer,) = loaded.signatures["serving_default"](tf.constant(VECTORS)).values()
+    np.testing.assert_allclose(answer, expected, rtol=1e-5, atol=1e-6)
+    return [tuple(shape) for _, shape in tf.train.list_variables(str(Path(path) / "variables" / "variables"))]
+
+
+@pytest.mark.filterwarnings("ignore:.*was never trained")
+def test_frozen_and_adapted_models_and_one_of_two_heads_are_exported(tmp_path):
+    inputs = keras.Input((6,))
+    model = EmbeddingModel(keras.Model(inputs, keras.layers.Dense(5)(inputs)), 4)
+    model.backbone.trainable = False
+    model.embedding.enable_lora(2)
+    model.embedding.lora_kernel_b.assign(np.ones((2, 4)))
+    model.compile("sgd", loss=ArcFaceLoss(3))
+    small_inputs(export_savedmodel(model, tmp_path / "adapted"), model(VECTORS))
+
+    features = keras.layers.Dense(5)(inputs)
+    neck = keras.layers.BatchNormalization(name="neck")(keras.layers.Dense(3)(features))
+    model = MetricLearningModel(inputs, {"features": features, "neck": neck})
+    model.compile("sgd", loss={"features": "triplet", "neck": ArcFaceLoss(17)})
+    assert (17, 3) in [tuple(weight.shape) for weight in model.weights]
+    shapes = small_inputs(export_savedmodel(model, tmp_path / "neck", output="neck"), model(VECTORS)["neck"])
+    assert (5, 3) in shapes
+    assert (17, 3) not in shapes
 
 
 def test_untrained_and_constant_models_are_warned_of(tmp_path):

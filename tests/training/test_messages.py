@@ -3,6 +3,7 @@
 import warnings
 
 import keras
+import numpy as np
 import pytest
 
 import keras_epos
@@ -106,3 +107,41 @@ def test_metrics_that_read_scores_of_classes_are_warned_of():
         warnings.filterwarnings("error", message=".*RecallAtK")
         two.compile("sgd", loss=of_two, metrics={"scores": ["accuracy"]})
         model().compile("sgd", loss="mse", metrics=["accuracy"])
+
+
+def test_a_backbone_of_class_scores_is_warned_of():
+    inputs = keras.Input((6,))
+    scores = keras.layers.Dense(5, activation="softmax", name="predictions")(inputs)
+    plain = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3), keras.layers.Softmax()])
+    for backbone in (keras.Model(inputs, scores), plain, keras.Sequential([keras.Input((6,)), plain])):
+        with pytest.warns(UserWarning, match="include_top=False"):
+            EmbeddingModel(backbone, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        EmbeddingModel(keras.Model(inputs, keras.layers.Dense(5, activation="relu")(scores)), 4)
+        EmbeddingModel(keras.Sequential([keras.layers.Dense(5)]), 4)
+
+
+def test_pairs_and_triplets_of_arrays_are_refused():
+    inputs = np.zeros((8, 6), "float32")
+    made = model()
+    made.compile("sgd", loss="triplet")
+    for x in ([inputs, inputs], (inputs, inputs, inputs)):
+        with pytest.raises(ValueError, match="finds these in each batch"):
+            made.fit(x, np.zeros(8, int))
+
+
+def test_data_that_are_not_shuffled_are_not_warned_of():
+    inputs, labels = np.random.default_rng(0).normal(size=(8, 6)).astype("float32"), np.arange(8) % 2
+
+    def generator():
+        while True:
+            yield inputs, labels
+
+    made = model()
+    made.compile("sgd", loss="triplet")
+    batches = keras_epos.data.balanced_batches(inputs, labels, 2, 4)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*shuffle")
+        for data in (batches, generator()):
+            made.fit(data, steps_per_epoch=1, verbose=0)

@@ -54,6 +54,28 @@ def test_two_heads_are_trained_saved_and_resumed(tmp_path):
     assert keras.Model(model.input, model.output["features"]).count_params() == 6 * 5 + 5
 
 
+def test_the_example_in_the_documentation_runs():
+    """On another backbone, with smaller images."""
+    lines = [line[8:] for line in MetricLearningModel.__doc__.splitlines() if line.startswith("        ")]
+    program = "\n".join(lines[: lines.index('model.fit(images, {"features": labels, "neck": labels})') + 1])
+    for full, small in (
+        ("(256, 128, 3)", "(4, 4, 3)"),
+        ('keras.applications.ResNet50(include_top=False, weights=None, pooling="avg")', "backbone"),
+        ("751", "4"),
+    ):
+        assert full in program
+        program = program.replace(full, small)
+    names = {
+        "keras": keras,
+        "keras_epos": keras_epos,
+        "backbone": keras.layers.GlobalAveragePooling2D(),
+        "images": np.random.default_rng(0).normal(size=(8, 4, 4, 3)).astype("float32"),
+        "labels": LABELS[:8],
+    }
+    exec(program, names)
+    assert names["model"].loss["neck"].proxies.shape == (4, 3)
+
+
 def test_one_output_of_a_finished_model():
     finished = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5), keras.layers.Dense(4)])
     model = MetricLearningModel(finished.inputs, finished.outputs)
