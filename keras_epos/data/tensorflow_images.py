@@ -1,7 +1,12 @@
 """Photographs by TensorFlow ops, for tf.data and for SavedModels. `pillow_images` has the same functions in NumPy."""
 
+import functools
+
 from keras_epos.data import image_headers
 from keras_epos.data.pillow_images import not_a_path
+
+# Bytes. To read the header of a larger file takes a small part of the time that its decoding takes.
+SMALL_FILE = 2**18
 
 
 def read(element):
@@ -23,17 +28,70 @@ def decode(contents, channels, max_pixels):
     """Return the uint8 tensor `(height, width, channels)` of an encoded image, turned upright."""
     import tensorflow as tf
 
-    # Autograph has nothing to convert here, and takes seconds to find out.
-    return tf.autograph.experimental.do_not_convert(_decode)(contents, channels, max_pixels)
+    contents = tf.convert_to_tensor(contents)
+    if tf.executing_eagerly():
+        image = _decode(contents, max_pixels)
+    else:
+        # Autograph has nothing to convert here, and takes seconds to find out.
+        image = tf.autograph.experimental.do_not_convert(_decode_in_graph)(contents, max_pixels)
+    return _grey(image) if channels == 1 else image
 
 
-def _decode(contents, channels, max_pixels):
+def _decode_in_graph(contents, max_pixels):
+    """The same as `_decode`, but the hundreds of small ops that read a header run only where they are needed.
+
+    A small JPEG or PNG without EXIF data stands upright, and two ops tell its size.
+    """
     import tensorflow as tf
 
-    header = image_headers.read_header(tf.convert_to_tensor(contents))
-    too_large = f"An image must have at most max_pixels={max_pixels} pixels. Received: height, width ="
+    def begins(text):
+        return tf.equal(tf.strings.substr(contents, 0, len(text)), text)
+
+    def ordinary():
+        size = tf.cond(is_jpeg, lambda: tf.cast(tf.io.extract_jpeg_shape(contents)[:2], tf.int64), size_of_png)
+        height, width = size[0], size[1]
+        require = tf.raw_ops.Assert(
+            condition=height * width <= max_pixels, data=[_too_large(max_pixels), height, width]
+        )
+        with tf.control_dependencies([require]):
+            image = tf.io.decode_image(contents, channels=3, expand_animations=False)
+        return tf.ensure_shape(image, (None, None, 3))
+
+    def size_of_png():
+        width_height = tf.io.decode_raw(tf.strings.substr(contents, 16, 8), tf.int32, little_endian=False)
+        return tf.cast(width_height[::-1], tf.int64)
+
+    # In a pattern `\C` is any byte; another one from 128 would stand for its two bytes in UTF-8.
+    is_jpeg = begins(b"\xff\xd8\xff")
+    is_png = begins(b"\x89") & tf.strings.regex_full_match(contents, r"\CPNG\r\n\x1a\n\C{4}IHDR\C{8}\C*")
+    has_exif = tf.strings.regex_full_match(contents, r"\C*(Exif\x00\x00|eXIf)\C*")
+    is_ordinary = (is_jpeg | is_png) & ~has_exif & (tf.strings.length(contents) <= SMALL_FILE)
+    return tf.cond(is_ordinary, ordinary, lambda: _function(max_pixels)(contents))
+
+
+@functools.cache
+def _function(max_pixels):
+    """`_decode` as a function that is not merged into the graph around it, so that its ops cost nothing unused."""
+    import tensorflow as tf
+
+    return tf.function(
+        functools.partial(_decode, max_pixels=max_pixels),
+        input_signature=[tf.TensorSpec((), tf.string)],
+        autograph=False,
+        experimental_attributes={"_noinline": True},
+    )
+
+
+def _too_large(max_pixels):
+    return f"An image must have at most max_pixels={max_pixels} pixels. Received: height, width ="
+
+
+def _decode(contents, max_pixels):
+    import tensorflow as tf
+
+    header = image_headers.read_header(contents)
     checks = _require(tf.equal(header.fault, ""), header.fault)
-    checks += _require(header.height * header.width <= max_pixels, too_large, header.height, header.width)
+    checks += _require(header.height * header.width <= max_pixels, _too_large(max_pixels), header.height, header.width)
     with tf.control_dependencies(checks):
         contents = tf.identity(header.contents)
     is_other = tf.not_equal(header.kind, image_headers.BMP) & tf.not_equal(header.kind, image_headers.WEBP)
@@ -43,8 +101,7 @@ def _decode(contents, channels, max_pixels):
         # These take their own number of channels only: 1 is a BMP of indices, 4 a WebP with alpha.
         lambda: _without_alpha(contents, tf.io.decode_image(contents, channels=0, expand_animations=False)),
     )
-    image = _upright(tf.ensure_shape(image, (None, None, 3)), header.orientation)
-    return _grey(image) if channels == 1 else image
+    return _upright(tf.ensure_shape(image, (None, None, 3)), header.orientation)
 
 
 def _require(condition, *message):

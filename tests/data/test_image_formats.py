@@ -58,6 +58,39 @@ def test_both_decoders_agree_on_every_format(decode):
         np.testing.assert_allclose(found.astype(int), expected, rtol=0, atol=6 if "jpeg" in name else 0, err_msg=name)
 
 
+def test_ordinary_files_take_the_short_way_to_the_same_pixels(decode, monkeypatch):
+    """The long way reads the whole header; a graph takes it for files that are large, have EXIF or are not usual."""
+    tags = Image.Exif()
+    tags[0x112] = 6
+    with_exif = [encoded(RGB, form, exif=tags) for form in ("JPEG", "PNG")]
+    large = encoded(RGB, "JPEG", icc_profile=bytes(tensorflow_images.SMALL_FILE))
+    usual = {name: contents for name, contents in accepted() if name.startswith(("jpeg", "png"))}
+    for name, contents in usual.items():
+        # Eager code always takes the long way.
+        np.testing.assert_array_equal(decode(contents), tensorflow_images.decode(contents, 3, 10_000), err_msg=name)
+    for contents in (*with_exif, large):
+        np.testing.assert_array_equal(decode(contents), tensorflow_images.decode(contents, 3, 10_000))
+
+    def refuse(contents):
+        tf.debugging.Assert(False, ["the long way"])
+        return tf.zeros((1, 1, 3), tf.uint8)
+
+    monkeypatch.setattr(tensorflow_images, "_function", lambda max_pixels: refuse)
+    short = tf.function(
+        lambda contents: tensorflow_images.decode(contents, 3, 10_000), input_signature=[tf.TensorSpec((), tf.string)]
+    )
+    for name, contents in usual.items():
+        assert short(contents).shape == (40, 50, 3), name
+    for contents in (*with_exif, large, encoded(RGB, "BMP")):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="the long way"):
+            short(contents)
+    # A chunk before the header of a PNG: its size stands elsewhere.
+    png = usual["png RGB"]
+    late = png[:8] + b"\0\0\0\0abcd" + struct.pack(">I", zlib.crc32(b"abcd")) + png[8:]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the long way"):
+        short(late)
+
+
 def test_exif_turns_the_picture_upright(decode):
     """Against Pillow's own `exif_transpose`; both byte orders, behind other tags and long segments."""
     from PIL import ImageOps
