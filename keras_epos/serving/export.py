@@ -106,11 +106,16 @@ def _remove_leftovers(directory):
 
 
 def _write(model, path, endpoints):
+    import tensorflow as tf
+
     # Not `archive.track(model)`: what the endpoints use is tracked anyway, and Keras 3.15 writes the variables of a
     # tracked model a second time.
     archive = keras.export.ExportArchive()
-    if any(spec.dtype == "string" for _, _, specs in endpoints[:1] for spec in specs):
-        archive.track(model)  # for the tables of its vocabulary
+    if any(not spec.dtype.is_floating for spec in endpoints[0][2]):
+        # The tables of vocabularies must be tracked. Held by a module, for see above.
+        holder = tf.Module()
+        holder.model = model
+        archive.track(holder)
     for name, function, inputs in endpoints:
         archive.add_endpoint(name, function, inputs)
     archive.write_out(str(path), verbose=False)

@@ -21,9 +21,8 @@ def input_specs(inputs):
     """A `tf.TensorSpec` for each input, with the name and dtype that the model declares."""
     import tensorflow as tf
 
-    if isinstance(inputs, dict):
-        names = list(inputs)
-        tensors = [inputs[name] for name in names]
+    if _is_flat_dict(inputs):
+        names, tensors = list(inputs), list(inputs.values())
     else:
         tensors = keras.tree.flatten(inputs)
         names = [tensor.name for tensor in tensors]
@@ -33,9 +32,13 @@ def input_specs(inputs):
 
 def pack(inputs, tensors):
     """The tensors of `input_specs` in the structure that the model takes."""
-    if isinstance(inputs, dict):
+    if _is_flat_dict(inputs):
         return dict(zip(inputs, tensors, strict=True))
     return keras.tree.pack_sequence_as(inputs, list(tensors))
+
+
+def _is_flat_dict(inputs):
+    return isinstance(inputs, dict) and all(hasattr(tensor, "shape") for tensor in inputs.values())
 
 
 def any_inputs_endpoint(model, inputs, output):

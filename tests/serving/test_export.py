@@ -328,16 +328,30 @@ def test_models_on_anything_but_images(tmp_path):
     words = layers.StringLookup(vocabulary=["one", "two"])
     text = keras.Input((1,), dtype="string", name="text")
     strings = keras.Model(text, layers.Flatten()(layers.Embedding(4, 3)(words(text))))
+    code = keras.Input((1,), dtype="int64", name="code")
+    numbers = layers.IntegerLookup(vocabulary=[10, 20])
+    codes = keras.Model(code, layers.Flatten()(layers.Embedding(4, 3)(numbers(code))))
+    pair = [keras.Input((2,), name=name) for name in ("left", "right")]
+    nested = keras.Model({"pair": pair}, layers.Dense(3)(layers.Subtract()(pair)))
+    film = keras.Input((3, 4, 4, 1), name="film")
+    films = keras.Model(film, layers.Dense(3)(layers.GlobalAveragePooling3D()(film)))
     rng = np.random.default_rng(0)
     for name, model, rows in (
         ("table", table, {"row": rng.random((2, 4), np.float32)}),
         ("tokens", EmbeddingModel(tokens, 6), {"ids": rng.integers(0, 9, (2, 5)).astype("int32")}),
         ("two", two, {"size": rng.random((2, 2), np.float32), "color": rng.random((2, 3), np.float32)}),
         ("strings", strings, {"text": np.array([["two"], ["three"]])}),
+        ("codes", codes, {"code": np.array([[20], [30]])}),
+        ("nested", nested, {"left": rng.random((2, 2), np.float32), "right": rng.random((2, 2), np.float32)}),
+        ("films", films, {"film": rng.random((2, 3, 4, 4, 1), np.float32)}),
     ):
         given = {key: tf.constant(part) for key, part in rows.items()}
-        expected = model(given if name == "two" else next(iter(given.values())))
-        signature = load(export_savedmodel(model, tmp_path / name))
+        structures = {"two": given, "nested": {"pair": list(given.values())}}
+        expected = model(structures.get(name, next(iter(given.values()))))
+        path = export_savedmodel(model, tmp_path / name)
+        saved = tf.train.list_variables(str(path / "variables" / "variables"))
+        assert sum(key.endswith("VARIABLE_VALUE") for key, _ in saved) == len(model.weights), name
+        signature = load(path)
         assert set(signature) == {"embed", "serving_default"}
         declared = signature["embed"].structured_input_signature[1]
         assert {key: spec.dtype for key, spec in declared.items()} == {key: part.dtype for key, part in given.items()}
