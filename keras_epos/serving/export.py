@@ -85,7 +85,7 @@ def export_savedmodel(model, directory, *, version=None, image_size=None, embed_
         _write(model, unfinished, endpoints)
         if verify:
             _verify(model, unfinished, inputs, endpoints[0][2], output)
-        _move(unfinished, target)
+        target = _move(unfinished, directory, version)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise OSError(errno.ENOSPC, "No space left to export the model; nothing was kept", str(target)) from error
@@ -163,14 +163,18 @@ def _noise(spec):
     return tf.cast(rng.integers(0, 2, shape), spec.dtype)
 
 
-def _move(unfinished, target):
+def _move(unfinished, directory, version):
     """Gives the finished folder its name. A version that another process wrote meanwhile stays as it is."""
-    try:
-        os.rename(unfinished, target)
-    except OSError as error:
-        if not target.exists():
-            raise
-        raise _exists(target) from error
+    while True:
+        target = directory / str(_free_version(directory, version))
+        try:
+            os.rename(unfinished, target)
+            return target
+        except OSError as error:
+            if not target.exists():
+                raise
+            if version is not None:
+                raise _exists(target) from error
 
 
 def _exists(target):

@@ -240,16 +240,37 @@ def test_versions(tmp_path):
     assert set(load(folder / "1")) == {"embed", "serving_default"}
 
 
-def test_a_version_that_appears_meanwhile_is_kept(tmp_path, monkeypatch):
+@pytest.mark.parametrize("version", [None, 1])
+def test_a_version_that_appears_meanwhile_is_kept(version, tmp_path, monkeypatch):
+    def write(model, path, endpoints):
+        path.mkdir()
+        (path / "own").touch()
+        (tmp_path / "1").mkdir()
+        (tmp_path / "1" / "other").touch()
+
+    monkeypatch.setattr(export, "_write", write)
+    if version is None:
+        # Another process exports too: both are kept.
+        assert export_savedmodel(backbone(), tmp_path, verify=False) == tmp_path / "2"
+    else:
+        with pytest.raises(ValueError, match="`version` must not exist yet"):
+            export_savedmodel(backbone(), tmp_path, verify=False, version=version)
+    found = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
+    assert found == ["1", "1/other", *(["2", "2/own"] if version is None else [])]
+
+
+def test_a_version_that_appears_at_the_last_moment(tmp_path, monkeypatch):
+    free = iter([1, 1, 2])
+
     def write(model, path, endpoints):
         path.mkdir()
         (tmp_path / "1").mkdir()
         (tmp_path / "1" / "other").touch()
 
     monkeypatch.setattr(export, "_write", write)
-    with pytest.raises(ValueError, match="`version` must not exist yet"):
-        export_savedmodel(backbone(), tmp_path, verify=False)
-    assert [path.name for path in tmp_path.rglob("*")] == ["1", "other"]
+    monkeypatch.setattr(export, "_free_version", lambda directory, version: next(free))
+    assert export_savedmodel(backbone(), tmp_path, verify=False) == tmp_path / "2"
+    assert (tmp_path / "1" / "other").exists()
 
 
 def test_nothing_is_left_of_an_export_that_fails(tmp_path, monkeypatch):
