@@ -71,7 +71,7 @@ class EasyPositiveHardNegativeLoss(NTXentLoss):
     def select(self, cosine, positive_mask, negative_mask, dim):
         positive = self.positives.select(cosine, positive_mask, "positives")
         if self.semi_hard:
-            negative_mask = ops.logical_and(negative_mask, cosine <= positive.of(cosine))
+            negative_mask = ops.logical_and(negative_mask, is_at_rest(cosine - positive.of(cosine)))
         negative = self.select_negatives(cosine, positive, negative_mask, dim)
         kept = ops.logical_and(positive.valid, negative.valid)
         for selection in (positive, negative):

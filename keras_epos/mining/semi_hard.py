@@ -3,12 +3,14 @@
 from keras import ops
 
 from keras_epos.mining.strategy import Selection, Strategy, first, serializable
-from keras_epos.pairs import LOWEST, for_each_true
+from keras_epos.pairs import LOWEST, for_each_true, is_at_rest
 
 
 @serializable
 class SemiHard(Strategy):
     """The hardest negative that is still farther than the selected positive; one for each selected positive.
+
+    Farther means by more than rounding, so a copy of the positive is not.
 
     Args:
         fallback: What to take when every negative is nearer than the positive: `"easiest"` (the farthest
@@ -31,7 +33,8 @@ class SemiHard(Strategy):
         return self._one_for_each(ease, mask, threshold)
 
     def _one(self, ease, mask, threshold):
-        farther = ops.logical_and(mask, ease > threshold)
+        # A copy of the positive is as far as that, whatever rounding makes of it.
+        farther = ops.logical_and(mask, ops.logical_not(is_at_rest(ease - threshold)))
         chosen = first(-ease, farther, 1)
         if self.fallback == "skip":
             return chosen

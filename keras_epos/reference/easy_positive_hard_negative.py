@@ -20,7 +20,7 @@ def easy_positive_hard_negative(labels, embeddings, temperature=0.1, semi_hard=F
         if not same:
             continue
         p = max(same, key=lambda j: s[j])
-        other = [n for n in other if not semi_hard or s[n] <= s[p]]
+        other = [n for n in other if not semi_hard or not hinge(s[n] - s[p])]
         if not other:
             continue
         n = max(other, key=lambda j: s[j])

@@ -4,6 +4,8 @@ from functools import partial
 
 import numpy as np
 
+from keras_epos.reference.terms import hinge
+
 
 def everything(ease, candidates):
     return list(candidates)
@@ -22,8 +24,8 @@ def hard(ease, candidates, k=1):
 
 
 def semi_hard(ease, candidates, threshold, fallback="easiest"):
-    """The hardest one that is still easier than `threshold`, the ease of the selected positive."""
-    easier = [j for j in candidates if ease[j] > threshold]
+    """The hardest one that is easier than `threshold`, the ease of the selected positive, by more than rounding."""
+    easier = [j for j in candidates if hinge(ease[j] - threshold)]
     if easier:
         return hard(ease, easier)
     return {"easiest": partial(easy, copies_above=1), "hardest": hard, "skip": lambda *_: []}[fallback](

@@ -1,9 +1,11 @@
 """What the last bit must not decide: copies of a row, and rows of zeros."""
 
+from functools import partial
+
 import numpy as np
 from loss_cases import numpy, tensor
 
-from keras_epos import losses
+from keras_epos import losses, mining
 
 RANDOM = np.random.default_rng(0)
 
@@ -20,6 +22,22 @@ def test_copies_are_at_rest_whatever_rounding_makes_of_them():
                 order, scale = random.permutation(32), random.uniform(0.5, 1.5, (32, 1))
                 values.append(float(numpy(made(labels[order], tensor((rows * scale)[order], dtype)))))
             np.testing.assert_allclose(values, values[0], rtol=tolerance)
+
+
+def test_a_copy_of_the_positive_is_no_farther_whatever_rounding_makes_of_it():
+    rows, labels = np.repeat(RANDOM.standard_normal((6, 32)), 3, axis=0), np.tile([0, 1, 2, 3, 1, 0], 3)
+    makers = [
+        partial(losses.TripletLoss, positives=positives, negatives=mining.SemiHard(fallback))
+        for positives, fallback in (("all", "easiest"), ("easy", "hardest"), ("hard", "skip"))
+    ]
+    for make in (*makers, partial(losses.EasyPositiveHardNegativeLoss, semi_hard=True)):
+        expected, values = float(numpy(make(dtype="float64")(labels, rows))), []
+        for seed in range(3):
+            random = np.random.default_rng(seed)
+            order, scale = random.permutation(18), random.uniform(0.5, 1.5, (18, 1))
+            values.append(float(numpy(make()(labels[order], tensor((rows * scale)[order], "float32")))))
+        assert expected > 0
+        np.testing.assert_allclose(values, expected, rtol=1e-4)
 
 
 def test_a_row_of_zeros_has_one_distance():
