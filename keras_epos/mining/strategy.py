@@ -86,7 +86,9 @@ def first(values, mask, number):
         indices = ops.argsort(-values, axis=-1)[:, :number]
     else:
         available = values.shape[-1]
-        _, indices = ops.top_k(values, number if available is None else min(number, available))
+        # In a TensorFlow graph the size of a batch is not known before it runs.
+        number = min(number, available) if available is not None else ops.minimum(number, ops.shape(values)[-1])
+        _, indices = ops.top_k(values, number)
     return Selection(indices, ops.take_along_axis(mask, indices, axis=-1))
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as some
 from hypothesis.extra.numpy import arrays
 
 from keras_epos import mining, reference
+from keras_epos.losses import NTXentLoss
 from keras_epos.mining import All, DistanceWeighted, Easy, Hard, Random, SemiHard
 from keras_epos.pairs import LOWEST
 
@@ -110,6 +111,19 @@ def test_draws_are_candidates_whenever_there_is_one(pair, strategy):
     np.testing.assert_array_equal(numpy(selection.valid)[:, 0], mask.any(axis=1))
     for row in range(len(mask)):
         check_row(selection, mask, row)
+
+
+@pytest.mark.backend("tensorflow", reason="only its graphs are traced for batches of any size")
+def test_a_graph_takes_batches_smaller_than_k():
+    import tensorflow as tf
+
+    loss = NTXentLoss(positives=Easy(2), negatives=Hard(3))
+    signature = [tf.TensorSpec((None,), "int64"), tf.TensorSpec((None, 2), "float32")]
+    rows = np.random.default_rng(0).standard_normal((5, 2)).astype("float32")
+    traced = tf.function(loss, input_signature=signature)
+    for size in (0, 1, 2, 5):
+        labels = np.arange(size) // 2
+        np.testing.assert_allclose(traced(labels, rows[:size]), loss(labels, rows[:size]), rtol=1e-5)
 
 
 def test_ties_go_to_the_lowest_index():
@@ -273,6 +287,17 @@ def test_by_name():
             mining.get(wrong, "positives")
     with pytest.raises(ValueError, match=r"`positives` must be one of .* Received: positives='easiest'"):
         mining.get("easiest", "positives")
+    for wrong, argument, near in (
+        ("semihard", "negatives", "semi_hard"),
+        ("hrad", "positives", "hard"),
+        ("semi_hrad", "strategy", "semi_hard"),
+    ):
+        with pytest.raises(ValueError, match=rf"Received: {argument}='{wrong}'\. Did you mean '{near}'\?"):
+            mining.get(wrong, argument)
+    # Where semi-hard ones cannot be had nobody is sent to them.
+    with pytest.raises(ValueError, match="`positives` must be one of") as error:
+        mining.get("semi_hrad", "positives")
+    assert "'semi_hard'" not in str(error.value)
 
 
 @pytest.mark.parametrize(
