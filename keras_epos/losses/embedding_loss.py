@@ -145,6 +145,8 @@ class EmbeddingLoss(KnownArguments, keras.losses.Loss):
 
     def of_batch(self, labels, embeddings, terms):
         """Values and whether they count, as `values` has them, from what `terms(labels, embeddings)` returns."""
+        # First, since labels that are of no class may not fit what follows.
+        alarm = self.alarm(labels, embeddings)
         size = ops.shape(embeddings)[0]
         filled = at_least_one_row(labels, embeddings)
         values, takes_part = per_anchor(terms(*filled), self.average_over)
@@ -152,7 +154,7 @@ class EmbeddingLoss(KnownArguments, keras.losses.Loss):
             is_there = ops.cast(size > 0, self.dtype)
             self.statistics = {name: value * is_there for name, value in self.statistics.items()}
             values, takes_part = values[:size], takes_part[:size]
-        return values + self.alarm(labels, embeddings), takes_part
+        return values + alarm, takes_part
 
     def alarm(self, labels, embeddings):
         """0, or NaN where the loss must be: a scalar, or `(B,)`. Formulas mask what they do not need, NaN included."""

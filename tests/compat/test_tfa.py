@@ -146,6 +146,29 @@ def test_nothing_is_nan_or_infinite(name, labels, rows):
         assert not slope.any()
 
 
+@pytest.mark.parametrize("name", ON_EMBEDDINGS)
+def test_not_finite_in_nan_out_and_nothing_in_zero_out(name):
+    for hurt in (np.nan, np.inf):
+        rows = ROWS.copy()
+        rows[5, 0] = hurt
+        for labels in (LABELS, np.arange(6)):
+            assert np.isnan(numpy(ON_EMBEDDINGS[name](labels, tensor(rows))))
+    value, slope = value_and_gradient(ON_EMBEDDINGS[name], np.zeros(0, int), tensor(ROWS[:0]))
+    assert value == 0
+    assert slope.shape == (0, 4)
+
+
+def test_not_finite_in_nan_out_of_similarities():
+    rows = np.where(np.eye(3, dtype=bool), np.nan, 0.5)
+    for found in (
+        tfa.npairs_loss(np.arange(3), tensor(rows)),
+        tfa.npairs_multilabel_loss(np.eye(3, dtype=int), tensor(rows)),
+        ops.sum(tfa.contrastive_loss(np.array([0, 1, 1]), tensor([0.1, np.nan, 0.2]))),
+        tfa.ContrastiveLoss()(np.array([0, 1, 1]), tensor([0.1, np.nan, 0.2])),
+    ):
+        assert np.isnan(numpy(found))
+
+
 def test_an_anchor_alone_is_left_out_of_the_semi_hard_loss():
     found = tfa.triplet_semihard_loss(np.array([0, 0, 1, 1, 2]), tensor(ROWS[:5]))
     distances = np.linalg.norm(ROWS[:5, None] - ROWS[None, :5], axis=-1)

@@ -10,7 +10,7 @@ from loss_cases import ON_JAX
 from proxy_cases import CASES, NUM_CLASSES, batch, make, numpy, tensor, value_and_gradients
 
 from keras_epos import losses, reference
-from keras_epos.losses import NormalizedSoftmaxLoss, ProxyAnchorLoss, SoftTripleLoss
+from keras_epos.losses import MarginLoss, NormalizedSoftmaxLoss, ProxyAnchorLoss, SoftTripleLoss
 
 EVERY = list(CASES)
 # One of each kind of formula, where each shape is compiled anew or the formula hardly matters.
@@ -257,6 +257,16 @@ def test_a_label_without_a_class_is_refused(case):
                 use(labels, embeddings)
     with pytest.raises(ValueError, match=r"or be -1\."):
         ignoring(labels, embeddings)
+    made.training = False
+    with pytest.raises(ValueError, match=r"label -3\. Classes that were not trained .* keras_epos\.RecallAtK instead"):
+        made(labels, embeddings)
+
+
+def test_rows_of_labels_are_of_no_class():
+    loss = MarginLoss(learn_boundary="class", num_classes=5, same_class="share_a_label")
+    loss.adopt(4)
+    with pytest.raises(ValueError, match=r"`y_true` must be one label for each sample, .* shape \(12, 3\)"):
+        loss(np.eye(3, dtype=int)[np.arange(12) % 3], batch()[1])
 
 
 @pytest.mark.parametrize("dtype", ["int8", "int64", "uint8"])
