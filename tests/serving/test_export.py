@@ -1,7 +1,10 @@
 """Exports loaded where Keras is not: in plain TensorFlow, and through TensorFlow's C API."""
 
+import base64
 import io
+import json
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -181,6 +184,24 @@ def test_loads_through_the_c_api(trained, exported, tmp_path):
     assert "refused:" in result.stdout
     found = np.load(tmp_path / "out.npy")
     np.testing.assert_allclose(found, trained.predict(IMAGES, verbose=0), rtol=0, atol=1e-6)
+
+
+def test_the_documented_way_to_load(exported, files, tmp_path, monkeypatch):
+    guide = (HERE.parents[1] / "saved_models" / "README.md").read_text()
+    (snippet,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    (tmp_path / "saved_models").mkdir()
+    (tmp_path / "saved_models" / "fashion_sample").symlink_to(exported.parent)
+    (tmp_path / "shoe.jpg").write_bytes(files[1])
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(snippet, names)
+    assert names["embedding"].shape == (1, 6)
+    assert names["valid"].numpy().tolist() == [True]
+    body, file = re.search(r"-d '(.*)'\$\(base64 -w0 (.*)\)'(.*)' ", guide).group(1, 2, 3), tmp_path / "shoe.jpg"
+    assert body[1] == file.name
+    request = json.loads(body[0] + base64.b64encode(file.read_bytes()).decode() + body[2])
+    assert request["signature_name"] in names["served"]
+    assert base64.b64decode(request["instances"][0]["b64"]) == files[1]
 
 
 def test_images_of_another_size_are_refused(exported):
