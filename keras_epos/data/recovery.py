@@ -9,8 +9,8 @@ def map_or_recover(dataset, function, recover):
     An op that fails inside tf.data ends the iteration with a message that does not name the
     input, and nothing in a graph can catch it. Here each element gets a tiny data set of its own:
     the mapped element, errors ignored, followed by the recovered one, cut after the first. So the
-    usual case stays in TensorFlow's threads (about 50 µs an element on top), and only a failure
-    enters Python.
+    usual case stays in TensorFlow's threads, and only a failure enters Python. On top comes CPU time
+    for each element: 0.2 ms where `function` has few ops, 0.8 ms for `load_image`.
 
     Args:
         dataset: elements `(arguments, key)`: a tuple for `function`, and a tuple of scalars for
