@@ -9,6 +9,10 @@ from run_folder import RECORD, read_record, remove_unfinished, replace
 
 import keras_epos
 
+# Before training; by the features of the backbone alone, untrained; when the last epoch ended; by what was chosen
+# between start and end, and how: the share of the way, and Recall of held-out classes at each share; at last.
+MEASURES = ("before", "backbone", "end", "chosen", "after")
+
 
 class Journal(keras.callbacks.Callback):
     """Writes a checkpoint and `metrics.json` after every epoch, and finds them again on `--resume`.
@@ -21,7 +25,7 @@ class Journal(keras.callbacks.Callback):
 
     Attributes:
         history: One dict an epoch.
-        measures: What was measured beside the epochs: `before`, `backbone` (its features alone, untrained), `after`.
+        measures: What was measured beside the epochs: see `MEASURES`.
 
     Raises:
         ValueError: If the folder holds a run already and is not to be resumed, or was started with other settings.
@@ -40,7 +44,7 @@ class Journal(keras.callbacks.Callback):
                 )
             self._refuse_others(record["settings"])
             self.history, self.checkpoint = record["history"], record["checkpoint"]
-            self.measures = {name: record[name] for name in ("before", "backbone", "after") if name in record}
+            self.measures = {name: record[name] for name in MEASURES if name in record}
 
     def _refuse_others(self, recorded):
         names = sorted(recorded.keys() | self.settings.keys())

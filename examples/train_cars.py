@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from journal import Journal
 from plots import draw_curves, draw_neighbours, print_table, recall_curve
-from run_folder import free_folder, is_begun, latest_folder
+from run_folder import free_folder, is_begun, latest_folder, replace
 from train_options import make_loss, parse_arguments, settings_of
 
 import keras_epos
@@ -24,6 +24,7 @@ from keras_epos.data import balanced_batches, image_batches, random_crop, random
 from keras_epos.training import start_head
 
 K = (1, 2, 4, 8)
+START, CHOSEN = "start.keras", "chosen.keras"
 SAMPLE = {"data": "fashion_sample", "backbone": "small_network", "embedding_dim": 64, "learning_rate": 3e-4}
 
 
@@ -57,19 +58,23 @@ def run_cars(args):
     if keras.backend.backend() != "tensorflow":
         raise ValueError("Cars196 must be trained with KERAS_BACKEND=tensorflow, which decodes and resizes the images.")
     split = keras_epos.datasets.cars196(args.data_dir)
-    print(f"Cars196: {len(split.train)} photographs to train, {len(split.test)} of unseen car models to test")
+    training, held_out = without_last_classes(split.train, args.hold_out)
+    print(f"Cars196: {len(training)} photographs to train, {len(split.test)} of unseen car models to test")
     classes, samples = args.batch
-    steps = len(split.train) // (classes * samples)
-    loss = make_loss(args, split.train.labels)
+    steps = len(training) // (classes * samples)
+    loss = make_loss(args, training.labels)
     folder = run_folder(args, "cars196")
     journal = Journal(folder, settings_of(args, loss, data="cars196"), args.resume)
     model = journal.start(lambda: new_model(args, loss, steps * args.epochs))
-    images = decoded(split.train, args.test_size, "training")
-    if args.head == "components" and not journal.history:
-        start_head(model, image_batches(images, args.test_size, load=as_floats))
+    images = decoded(training, args.test_size, "training")
+    if not journal.history:
+        if args.head == "components":
+            start_head(model, image_batches(images, args.test_size, load=as_floats))
+        if args.hold_out:
+            replace(folder / START, model.save)
     batches = balanced_batches(
         images,
-        symmetric_noise(split.train.labels, args.label_noise, args.seed),
+        symmetric_noise(training.labels, args.label_noise, args.seed),
         classes,
         samples,
         load=crop_flip_resize(args.image_size, args.smallest_crop),
@@ -83,11 +88,22 @@ def run_cars(args):
     recall = keras_epos.RecallAtK(
         test, split.test.labels, k=K, metrics="recall", every=args.evaluate_every, baseline=baseline
     )
-    train(model, batches, args.epochs, recall, journal)
+    rows = {"untrained backbone": baseline["backbone"], "before training": baseline["start"]}
+    if args.hold_out:
+        choice = best_interpolation(decoded(held_out, args.test_size, "held-out"), held_out.labels, folder)
+        measure_end = keras.callbacks.LambdaCallback(
+            on_train_end=lambda logs: journal.write(end=measure(model, test, split.test.labels))
+        )
+        train(model, batches, args.epochs, recall, journal, measure_end, choice)
+        journal.write(chosen={"share": choice.share, "held_out": choice.results})
+        replace(folder / CHOSEN, model.save)
+        rows["end of training"] = journal.measures["end"]
+    else:
+        train(model, batches, args.epochs, recall, journal)
     after = measure(model, test, split.test.labels)
     journal.write(after=after)
 
-    print_table({"untrained backbone": baseline["backbone"], "before training": baseline["start"], "after": after})
+    print_table({**rows, f"after, share {choice.share:g}" if args.hold_out else "after": after})
     curves = {f"{args.positives} positives": recall_curve(baseline["start"], journal.history)}
     levels = {"untrained backbone": baseline["backbone"]["recall@1"]}
     draw_curves(folder / "curve.png", curves, "Recall@1 on unseen car models", levels)
@@ -231,14 +247,33 @@ def measure_before(journal, model, images, targets):
     return {"start": journal.measures["before"], "backbone": journal.measures["backbone"]}
 
 
-def train(model, batches, epochs, recall, journal):
+def without_last_classes(split, number):
+    """What is left of a split without its last classes, and these."""
+    classes = np.unique(split.labels)
+    if number == 1 or number > len(classes) - 2:
+        raise ValueError(
+            f"`--hold-out` must be 0, or two classes at least that leave two to train. Received: {number} of "
+            f"{len(classes)} classes."
+        )
+    is_held_out = np.isin(split.labels, classes[len(classes) - number :])
+    return split.take(~is_held_out), split.take(is_held_out)
+
+
+def best_interpolation(images, labels, folder):
+    """Chooses by held-out classes how far to go from the start, whose weights are in the folder of the run."""
+    batches = image_batches(images, images.shape[1], load=as_floats)
+    held_out = keras_epos.RecallAtK(batches, labels, k=(1,), metrics="recall")
+    return keras_epos.BestInterpolation(held_out, start=folder / START)
+
+
+def train(model, batches, epochs, recall, journal, *others):
     if journal.history:
         print(f"Going on after epoch {len(journal.history)} of {epochs}.")
     model.fit(
         batches,
         epochs=epochs,
         initial_epoch=len(journal.history),
-        callbacks=[recall, journal],
+        callbacks=[recall, journal, *others],
         shuffle=False,  # the batches come in their own random order
         verbose=1 if sys.stdout.isatty() else 2,
     )

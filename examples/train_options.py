@@ -57,6 +57,14 @@ def parse_arguments(description, arguments=None):
         help="how the dense layer starts: as principal components of the backbone's features, or at random",
     )
     model.add_argument("--freeze", type=float, default=0.3, metavar="SHARE", help="first layers of the backbone kept")
+    model.add_argument(
+        "--hold-out",
+        type=from_zero,
+        default=10,
+        metavar="N",
+        help="classes, the last of those to train, that choose the best weights between start and end of training "
+        "and do not train; with 0 the end is kept",
+    )
     model.add_argument("--mixed-precision", choices=("float16", "bfloat16"), help="compute the network in half floats")
     loss = parser.add_argument_group("loss, on Cars196")
     names = sorted(keras_epos.losses.LOSSES)
@@ -105,6 +113,12 @@ class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFo
     def _get_help_string(self, action):
         is_worth_telling = isinstance(action.default, (int, float, str)) and action.default is not False
         return super()._get_help_string(action) if is_worth_telling else action.help
+
+
+def from_zero(text):
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be an integer from 0. Received: {text}")
+    return int(text)
 
 
 def positive(text):

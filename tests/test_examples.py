@@ -31,14 +31,14 @@ def run(folder, *arguments, code=0, script=SCRIPT):
 
 @pytest.fixture(scope="module")
 def cars(tmp_path_factory):
-    """Six images of each of six car models, three of them unseen, and a backbone of a few layers."""
+    """Six images of each of seven car models, three of them unseen, and a backbone of a few layers."""
     scipy_io = pytest.importorskip("scipy.io")
     folder = tmp_path_factory.mktemp("cars")
     (folder / "cars_train").mkdir()
     (folder / "devkit").mkdir()
     generator = np.random.default_rng(0)
     rows = []
-    for number, label in enumerate(np.repeat([1, 2, 3, 99, 100, 101], 6), start=1):
+    for number, label in enumerate(np.repeat([1, 2, 3, 4, 99, 100, 101], 6), start=1):
         name = f"{number:05d}.jpg"
         keras.utils.save_img(folder / "cars_train" / name, generator.integers(0, 256, (40, 48, 3), np.uint8))
         rows.append((1, 1, 48, 40, int(label), name))
@@ -64,14 +64,18 @@ def test_help_and_missing_data():
 
 
 def test_cars_interrupted_and_resumed_equals_uninterrupted(cars, tmp_path):
-    options = ["--data-dir", cars, "--backbone", cars / "backbone.keras", "--batch", "3x3", "--image-size", 16]
+    options = ["--data-dir", cars, "--backbone", cars / "backbone.keras", "--batch", "2x3", "--image-size", 16]
     options += ["--test-size", 24, "--embedding-dim", 4, "--evaluate-every", 1, "--freeze", 0.5, "--epochs", 8]
+    options += ["--hold-out", 2]
     output = run(tmp_path, *options, "--out", "whole")
     assert "untrained backbone" in output
-    assert "after" in output
+    assert "end of training" in output
+    assert "after, share" in output
     assert (tmp_path / "saved_models/cars196/1/saved_model.pb").exists()
     files = {path.name for path in (tmp_path / "whole").iterdir()}
-    assert files == {"metrics.json", "curve.png", "neighbours.png", "epoch-8.keras"}
+    assert files == {"metrics.json", "curve.png", "neighbours.png", "epoch-8.keras", "start.keras", "chosen.keras"}
+
+    assert "must be 0, or two classes at least" in run(tmp_path, *options, "--hold-out", 3, "--out", "none", code=1)
 
     record = tmp_path / "parts/metrics.json"
     assert "--resume" in interrupted(tmp_path, record.parent, *options, "--out", "parts")
@@ -84,6 +88,11 @@ def test_cars_interrupted_and_resumed_equals_uninterrupted(cars, tmp_path):
     losses = [[row["loss"] for row in run_record["history"]] for run_record in (whole, parts)]
     np.testing.assert_allclose(*losses, rtol=1e-4)
     assert parts["after"] == whole["after"]
+    assert parts["chosen"] == whole["chosen"]
+    assert list(parts["chosen"]["held_out"]) == ["0.0", "0.25", "0.5", "0.75", "1.0"]
+    np.testing.assert_array_equal(
+        *(keras.saving.load_model(tmp_path / name / "start.keras").embedding.kernel for name in ("whole", "parts"))
+    )
 
 
 def interrupted(folder, out, *arguments):

@@ -147,7 +147,8 @@ def test_where_the_command_writes(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.backend("tensorflow", reason="the run on Cars196 needs TensorFlow")
 def test_a_backbone_that_is_not_there_is_said_before_anything_is_done(cars, tmp_path, capsys):  # noqa: F811
-    options = ["--data-dir", str(cars), "--backbone", "no-such.keras", "--batch", "3x3", "--out", str(tmp_path / "run")]
+    options = ["--data-dir", str(cars), "--backbone", "no-such.keras", "--hold-out", "2"]
+    options += ["--batch", "2x3", "--out", str(tmp_path / "run")]
     with pytest.raises(ValueError, match=r"no-such\.keras"):
         train_cars.run_cars(parse_arguments("", options))
     assert "Decoding" not in capsys.readouterr().out
