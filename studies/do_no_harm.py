@@ -3,6 +3,7 @@
 From a folder of photographs (folders in it are the classes) it makes views of each: turned, cut, recoloured, blurred,
 partly covered, on another background. Half of the classes train; on the other half a view must find another
 photograph of its class. With --data-dir it takes Cars196 as it is: 70 of the 98 training classes train, 28 test.
+Of the classes to train --hold-out are kept back: by them `BestInterpolation` chooses how far to go from the start.
 
 The layers up to --cut stay as they are, and what they make of three random crops of each image is kept: so a run takes
 a minute of one core, and only the layers above are trained.
@@ -27,6 +28,7 @@ import keras_epos
 from keras_epos.training import start_head
 
 CROPS, STORED, TRAIN, TEST = 3, 144, 96, 128
+SHARES = (0, 0.25, 0.5, 0.75, 1)
 # Learning rates of the backbone and of the head, whether the head starts as principal components, and positives.
 ARMS = {
     "random head, 4e-4, head 1e-3, easy": (4e-4, 1e-3, False, "easy"),
@@ -51,6 +53,7 @@ def parse_arguments():
     parser.add_argument("--cut", default="block10_add", metavar="LAYER", help="last layer that is kept as it is")
     parser.add_argument("--arms", nargs="+", default=[""], metavar="TEXT", help="arms whose name holds one of these")
     parser.add_argument("--steps", type=int, default=150, metavar="N", help="batches of 10 x 4")
+    parser.add_argument("--hold-out", type=int, default=5, metavar="N", help="classes to train that choose the share")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N")
     return parser.parse_args()
 
@@ -61,25 +64,34 @@ def main():
     network = keras.saving.load_model(args.backbone, compile=False)
     cut = network.get_layer(args.cut).output
     lower = keras.Model(network.input, cut)
+    chooses = (
+        np.isin(labels, np.unique(labels[is_train])[-args.hold_out :]) if args.hold_out else np.zeros_like(is_train)
+    )
+    trains = is_train & ~chooses
     plain = kept(lower, images, lambda image, _: tf.image.resize(image, (TEST, TEST), antialias=True))
     crop = crop_flip_resize(TRAIN, 0.5)
-    crops = [kept(lower, images[is_train], crop, number) for number in range(CROPS)]
-    test = plain[~is_train], labels[~is_train], photographs[~is_train]
+    crops = np.stack([kept(lower, images[trains], crop, number) for number in range(CROPS)], 1)
+    train = crops, plain[trains], labels[trains]
+    held_out, test = ((plain[rows], labels[rows], photographs[rows]) for rows in (chooses, ~is_train))
     upper = keras.Model(cut, network.output)
-    frozen = recall(upper, *test)
-    counts = len(np.unique(labels[is_train])), len(np.unique(test[1])), len(test[1])
-    print("{} classes train, {} others test, {} images; frozen features {:.1%}".format(*counts, frozen), flush=True)
-    print("| arm | seed | before | after | features after | half way |\n|---|---|---|---|---|---|", flush=True)
+    counts = (len(np.unique(part)) for part in (labels[trains], labels[chooses], test[1]))
+    print("{} classes train, {} choose, {} others test".format(*counts), end=", ")
+    print(f"{len(test[1])} images; frozen features {recall(upper, *test):.1%}", flush=True)
+    columns = ["arm", "seed", *(f"share {share:g}" for share in SHARES), "features after", "chosen share", "chosen"]
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
     for seed in args.seeds:
         for name, arm in ARMS.items():
             if any(text in name for text in args.arms):
-                found = run(args, arm, seed, np.stack(crops, 1), plain[is_train], labels[is_train], test, cut, network)
-                print(f"| {name} | {seed} | " + " | ".join(f"{value:.1%}" for value in found) + " |", flush=True)
+                found, features, share = run(args, arm, seed, train, held_out, test, cut, network)
+                values = [f"{value:.1%}" for value in [*found.values(), features]]
+                chosen = ["", ""] if share is None else [f"{share:g}", f"{found[share]:.1%}"]
+                print(f"| {' | '.join([name, str(seed), *values, *chosen])} |", flush=True)
 
 
-def run(args, arm, seed, crops, plain, labels, test, cut, network):
-    """Recall@1 before and after training, of the features after it, and of weights half way between start and end."""
+def run(args, arm, seed, train, held_out, test, cut, network):
+    """Recall@1 of weights at each share from start to end, of the features after training, and the chosen share."""
     rate, head_rate, from_components, positives = arm
+    crops, plain, labels = train
     keras.utils.set_random_seed(seed)
     upper = keras.models.clone_model(keras.Model(cut, network.output))
     upper.set_weights(keras.Model(cut, network.output).get_weights())
@@ -88,11 +100,19 @@ def run(args, arm, seed, crops, plain, labels, test, cut, network):
         start_head(model, plain)
     loss = keras_epos.NTXentLoss(temperature=0.05, positives=positives)
     model.compile(adamw(head_rate, 1e-2, args.steps), loss=loss, backbone_optimizer=adamw(rate, 1e-2, args.steps))
-    before, start = recall(model, *test), model.get_weights()
-    model.fit(batches(crops, labels, seed), steps_per_epoch=args.steps, verbose=0)
-    after, features = recall(model, *test), recall(upper, *test)
-    model.set_weights([(one + other) / 2 for one, other in zip(start, model.get_weights(), strict=True)])
-    return before, after, features, recall(model, *test)
+    start, trained, choice = model.get_weights(), [], None
+    callbacks = [keras.callbacks.LambdaCallback(on_train_end=lambda _: trained.extend(model.get_weights()))]
+    if args.hold_out:
+        inputs, held_out_labels, ids = held_out
+        judge = keras_epos.RecallAtK(inputs, held_out_labels, k=(1,), metrics="recall", ids=ids)
+        choice = keras_epos.BestInterpolation(judge, SHARES)
+        callbacks.append(choice)
+    model.fit(batches(crops, labels, seed), steps_per_epoch=args.steps, verbose=0, callbacks=callbacks)
+    found = {}
+    for share in SHARES:
+        model.set_weights([one + share * (other - one) for one, other in zip(start, trained, strict=True)])
+        found[share] = recall(model, *test)
+    return found, recall(upper, *test), choice and choice.share  # The last share is the whole way.
 
 
 def batches(crops, labels, seed):
