@@ -90,9 +90,6 @@ def test_cars_interrupted_and_resumed_equals_uninterrupted(cars, tmp_path):
     assert parts["after"] == whole["after"]
     assert parts["chosen"] == whole["chosen"]
     assert list(parts["chosen"]["held_out"]) == ["0.0", "0.25", "0.5", "0.75", "1.0"]
-    np.testing.assert_array_equal(
-        *(keras.saving.load_model(tmp_path / name / "start.keras").embedding.kernel for name in ("whole", "parts"))
-    )
 
 
 def interrupted(folder, out, *arguments):
