@@ -150,7 +150,7 @@ def run_sample(args):
         train(model, batches, args.epochs, recall, journal)
         after = measure(model, test_images, split.test)
         journal.write(after=after)
-        rows |= {"before training": before, f"{positives} positives": after}
+        rows |= {"features, no head": baseline["backbone"], "before training": before, f"{positives} positives": after}
         curves[f"{positives} positives"] = recall_curve(before, journal.history, "kind R@1")
     print_table(rows)
     draw_curves(folder / "curve.png", curves, "Recall@1 of the hidden kinds", {"before training": before["kind R@1"]})
