@@ -13,7 +13,7 @@ def test_table_and_picture_and_no_run_twice(cars, tmp_path):  # noqa: F811
     options += ["--arms", "triplet", "HTL, one tree"]
     printed = run(tmp_path, *options, script=EXAMPLE)
     assert printed.count("seed 0") == 2
-    assert "3 classes of 18 samples, average linkage" in printed
+    assert "4 classes of 24 samples, average linkage" in printed
     assert "Maker Model 1: near Maker Model" in printed
     assert (tmp_path / "dendrogram.png").stat().st_size > 5_000
     again = run(tmp_path, *options, script=EXAMPLE)
