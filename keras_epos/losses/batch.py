@@ -164,6 +164,9 @@ def as_tensor(labels):
             )
         if labels.dtype == "uint64" and keras.backend.backend() == "torch":
             labels = labels.astype("int64")
+        if keras.config.floatx() == "bfloat16" and labels.dtype.kind in "iu":
+            # Keras makes floats of them on JAX unless it is told the dtype.
+            return ops.convert_to_tensor(labels, dtype=labels.dtype.name)
     return ops.convert_to_tensor(labels)
 
 

@@ -274,7 +274,7 @@ def test_pairs_with_zeros_and_ones_are_told():
     with pytest.warns(UserWarning, match="the same zeros and ones.*labels must be classes"):
         evaluate(first, match, second, match, k=1)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         evaluate(first, match, k=1)
         evaluate(first, match, second, 1 - match, k=1)
         evaluate(first, match, second[:6], match[:6], k=1)
