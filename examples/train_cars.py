@@ -68,7 +68,7 @@ def run_cars(args):
     model = journal.start(lambda: new_model(args, loss, steps * args.epochs))
     images = decoded(training, args.test_size, "training")
     if not journal.history:
-        if args.head == "components":
+        if args.head == "directions":
             start_head(model, image_batches(images, args.test_size, load=as_floats))
         if args.hold_out:
             replace(folder / START, model.save)

@@ -52,9 +52,9 @@ def parse_arguments(description, arguments=None):
     model.add_argument("--embedding-dim", type=positive, default=512, metavar="N", help="dimensions of the embeddings")
     model.add_argument(
         "--head",
-        choices=("components", "random"),
-        default="components",
-        help="how the dense layer starts: as principal components of the backbone's features, or at random",
+        choices=("directions", "random"),
+        default="directions",
+        help="how the dense layer starts: as principal directions of the backbone's features, or at random",
     )
     model.add_argument("--freeze", type=float, default=0.3, metavar="SHARE", help="first layers of the backbone kept")
     model.add_argument(

@@ -29,16 +29,16 @@ from keras_epos.training import start_head
 
 CROPS, STORED, TRAIN, TEST = 3, 144, 96, 128
 SHARES = (0, 0.25, 0.5, 0.75, 1)
-# Learning rates of the backbone and of the head, whether the head starts as principal components, and positives.
+# Learning rates of the backbone and of the head, whether the head starts as principal directions, and positives.
 ARMS = {
     "random head, 4e-4, head 1e-3, easy": (4e-4, 1e-3, False, "easy"),
     "random head, 4e-4, head 1e-3, all": (4e-4, 1e-3, False, "all"),
     "random head, 1e-4, head 1e-4, easy": (1e-4, 1e-4, False, "easy"),
-    "components, 4e-4, head 1e-3, easy": (4e-4, 1e-3, True, "easy"),
-    "components, 4e-4, head 1e-4, easy": (4e-4, 1e-4, True, "easy"),
-    "components, 1e-4, head 1e-3, easy": (1e-4, 1e-3, True, "easy"),
-    "components, 1e-4, head 1e-4, easy": (1e-4, 1e-4, True, "easy"),
-    "components, 1e-4, head 1e-4, all": (1e-4, 1e-4, True, "all"),
+    "directions, 4e-4, head 1e-3, easy": (4e-4, 1e-3, True, "easy"),
+    "directions, 4e-4, head 1e-4, easy": (4e-4, 1e-4, True, "easy"),
+    "directions, 1e-4, head 1e-3, easy": (1e-4, 1e-3, True, "easy"),
+    "directions, 1e-4, head 1e-4, easy": (1e-4, 1e-4, True, "easy"),
+    "directions, 1e-4, head 1e-4, all": (1e-4, 1e-4, True, "all"),
 }
 
 
@@ -52,6 +52,7 @@ def parse_arguments():
     parser.add_argument("--backbone", required=True, metavar="FILE", help="a .keras file, RGB in 0..255 to features")
     parser.add_argument("--cut", default="block10_add", metavar="LAYER", help="last layer that is kept as it is")
     parser.add_argument("--arms", nargs="+", default=[""], metavar="TEXT", help="arms whose name holds one of these")
+    parser.add_argument("--embedding-dim", type=int, default=512, metavar="N", help="dimensions of the embeddings")
     parser.add_argument("--steps", type=int, default=150, metavar="N", help="batches of 10 x 4")
     parser.add_argument("--hold-out", type=int, default=5, metavar="N", help="classes to train that choose the share")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N")
@@ -90,13 +91,13 @@ def main():
 
 def run(args, arm, seed, train, held_out, test, cut, network):
     """Recall@1 of weights at each share from start to end, of the features after training, and the chosen share."""
-    rate, head_rate, from_components, positives = arm
+    rate, head_rate, from_directions, positives = arm
     crops, plain, labels = train
     keras.utils.set_random_seed(seed)
     upper = keras.models.clone_model(keras.Model(cut, network.output))
     upper.set_weights(keras.Model(cut, network.output).get_weights())
-    model = keras_epos.EmbeddingModel(upper, 512, freeze_batch_norm=True)
-    if from_components:
+    model = keras_epos.EmbeddingModel(upper, args.embedding_dim, freeze_batch_norm=True)
+    if from_directions:
         start_head(model, plain)
     loss = keras_epos.NTXentLoss(temperature=0.05, positives=positives)
     model.compile(adamw(head_rate, 1e-2, args.steps), loss=loss, backbone_optimizer=adamw(rate, 1e-2, args.steps))

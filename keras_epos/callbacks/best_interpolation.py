@@ -17,7 +17,8 @@ class BestInterpolation(keras.callbacks.Callback):
     Fine-tuning can lose what a pretrained backbone knew. Weights between both ends often retrieve unseen classes better
     than either (WiSE-FT, Wortsman et al. 2022, https://arxiv.org/abs/2109.01903), how far between depends on the
     classes. At the end of `fit` this sets `start + share * (trained - start)` for each share, measures, and keeps the
-    best share, on a tie the larger one. As 0 is a share, the held-out classes are never found worse than at the start.
+    best share. On a tie it keeps the smaller one: the model leaves its start only for a gain. As 0 is a share, the
+    held-out classes are never found worse than at the start.
 
         is_held_out = labels >= 88  # Classes of the training set that do not train; the test classes choose nothing.
         held_out = keras_epos.RecallAtK(images[is_held_out], labels[is_held_out], k=(1,), metrics="recall")
@@ -81,7 +82,7 @@ class BestInterpolation(keras.callbacks.Callback):
             for share in self.shares:
                 self._set(variables, trained, share)
                 self.results[share] = self.recall.evaluate(self.model)[name]
-            chosen = max(self.results, key=lambda share: (self.results[share], share))
+            chosen = max(self.results, key=self.results.get)  # The first of equals, so the smaller share.
         finally:
             self._set(variables, trained, chosen)
         self.share = chosen

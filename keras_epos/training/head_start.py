@@ -18,11 +18,12 @@ class FeaturesOf(keras.Model):
 
 
 def start_head(model, images, batch_size=32):
-    """Let the dense layer of an `EmbeddingModel` start as the principal components of its backbone's features.
+    """Let the dense layer of an `EmbeddingModel` start as the principal directions of its backbone's features.
 
-    The untrained model then retrieves nearly as its backbone's features do, minus their mean: training starts from
-    what the backbone knows, and its first gradients do not come through a random projection, which would distort
-    the backbone (Kumar et al. 2022, https://arxiv.org/abs/2202.10054). Labels are not used. Call it before `fit`.
+    The untrained model then retrieves as its backbone's features do: with as many dimensions as features it has exactly
+    their cosines, with fewer those of the directions in which the features are longest. Training starts from what the
+    backbone knows, and its first gradients do not come through a random projection, which would distort the backbone
+    (Kumar et al. 2022, https://arxiv.org/abs/2202.10054). Labels are not used. Call it before `fit`.
 
     Args:
         model: An `EmbeddingModel` that is built, with at most as many dimensions as its backbone has features.
@@ -39,8 +40,7 @@ def start_head(model, images, batch_size=32):
         raise ValueError(
             f"`model` must be an `EmbeddingModel` that is built. Received: model={model}. Call it on a batch first."
         )
-    kernel, bias = model.embedding.kernel, model.embedding.bias
-    size, dim = kernel.shape
+    size, dim = model.embedding.kernel.shape
     if dim > size:
         raise ValueError(
             f"`model` must have at most as many dimensions as its backbone has features. Received: {dim} dimensions, "
@@ -50,13 +50,11 @@ def start_head(model, images, batch_size=32):
     features = FeaturesOf(model).predict(images, verbose=0, **inputs)
     if len(features) < 2:
         raise ValueError(f"`images` must be two at least. Received: {len(features)}.")
-    mean = np.mean(features, axis=0, dtype="float64")
-    if not np.isfinite(mean).all():
+    if not np.isfinite(features).all():
         raise ValueError("`images` must have finite features. Received: NaN or infinity. Look at images and backbone.")
-    scatter = np.zeros((size, size))
+    products = np.zeros((size, size))  # not minus the mean: cosines are taken from the origin
     for start in range(0, len(features), 4096):  # in float64, a part of the rows at a time
-        centred = features[start : start + 4096] - mean
-        scatter += centred.T @ centred
-    components = np.linalg.eigh(scatter)[1][:, ::-1][:, :dim]
-    kernel.assign(components)
-    bias.assign(-mean @ components)
+        rows = features[start : start + 4096].astype("float64")
+        products += rows.T @ rows
+    model.embedding.kernel.assign(np.linalg.eigh(products)[1][:, ::-1][:, :dim])
+    model.embedding.bias.assign(np.zeros(dim))

@@ -1,4 +1,4 @@
-"""The head that starts as principal components: what the untrained model then retrieves, and what is refused."""
+"""The head that starts as principal directions: what the untrained model then retrieves, and what is refused."""
 
 import keras
 import numpy as np
@@ -28,21 +28,20 @@ def seeded():
     keras.utils.set_random_seed(0)
 
 
-def test_embeddings_of_all_dimensions_have_the_cosines_of_the_centred_features():
+def test_embeddings_of_all_dimensions_have_the_cosines_of_the_features():
     model, given = model_of(FEATURES), images()
     features = np.asarray(keras.ops.convert_to_numpy(model.backbone(given)), "float64")
     start_head(model, given)
-    expected = unit(features - features.mean(0))
+    expected = unit(features)
     found = model.predict(given, verbose=0)
     np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-4)
 
 
-def test_fewer_dimensions_keep_the_directions_of_largest_variance():
+def test_fewer_dimensions_keep_the_directions_in_which_features_are_longest():
     model, given = model_of(2, normalize=False), images()
     features = np.asarray(keras.ops.convert_to_numpy(model.backbone(given)), "float64")
     start_head(model, given, batch_size=7)
-    centred = features - features.mean(0)
-    left, values, _ = np.linalg.svd(centred, full_matrices=False)
+    left, values, _ = np.linalg.svd(features, full_matrices=False)
     expected = left[:, :2] * values[:2]
     np.testing.assert_allclose(np.abs(model.predict(given, verbose=0)), np.abs(expected), atol=1e-4)
 
