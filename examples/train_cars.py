@@ -34,7 +34,7 @@ def main():
     try:
         if args.data_dir is None:
             print("Cars196 is not at hand: running on the 4,000 images of clothes that come with the package.")
-            print("To get Cars196, see README.md#cars196, then pass --data-dir FOLDER.\n")
+            print("To get Cars196, see docs/figures.md#cars196, then pass --data-dir FOLDER.\n")
             run_sample(args)
         else:
             run_cars(args)

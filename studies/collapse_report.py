@@ -19,7 +19,7 @@ from scipy import stats
 
 import keras_epos
 
-DOCS = Path(__file__).parent.parent / "docs"
+HERE = Path(__file__).parent
 COLOURS = {
     "easy": "#2a9d5c",
     "easy k=3": "#8fc9a5",
@@ -41,7 +41,7 @@ NAMES = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR", help="CSV files of the study")
-    parser.add_argument("--out", type=Path, default=DOCS, metavar="DIR", help="collapse_study.md and images/")
+    parser.add_argument("--out", type=Path, default=HERE, metavar="DIR", help="collapse_study.md and images/")
     args = parser.parse_args()
     (args.out / "images").mkdir(parents=True, exist_ok=True)
     texts, verdicts, of_classes = [], [], []
@@ -283,7 +283,7 @@ def summary(of, verdicts):
 HEAD = """# The study of collapse: tables
 
 Made by `python studies/collapse_report.py` from `studies/results/`, which the commands in
-[collapse.md](collapse.md#the-study) fill. A difference counts as better or worse when its 95 % interval over seeds
+[collapse.md](collapse.md) fill. A difference counts as better or worse when its 95 % interval over seeds
 leaves out 0; it is bold then.
 """
 

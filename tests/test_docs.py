@@ -77,12 +77,17 @@ def test_the_table_names_every_loss():
         assert f"`{loss.__name__}`" in text or loss is keras_epos.EasyPositiveTripletLoss
 
 
-def test_the_programs_about_collapse_run():
+def programs(document):
+    return re.findall(r"```python\n(.+?)```", (DOCS / document).read_text(), flags=re.DOTALL)
+
+
+def shared_names():
     images, labels = np.random.default_rng(0).normal(size=(40, 4)).astype("float32"), np.arange(40) % 4
-    model = keras_epos.EmbeddingModel(NAMES["backbone"], 3)
+    model = keras_epos.EmbeddingModel(keras.models.clone_model(NAMES["backbone"]), 3)
     model.compile("adam", loss=keras_epos.EasyPositiveTripletLoss())
-    names = {
+    return {
         **NAMES,
+        "keras": keras,
         "keras_epos": keras_epos,
         "model": model,
         "images": images,
@@ -91,12 +96,118 @@ def test_the_programs_about_collapse_run():
         "embeddings": images,
         "batches": keras_epos.data.balanced_batches(images, labels, 4, 4),
     }
-    programs = re.findall(r"```python\n(.+?)```", (DOCS / "collapse.md").read_text(), flags=re.DOTALL)
-    assert len(programs) == 2
-    for program in programs:
+
+
+def test_the_programs_about_easy_positives_run():
+    names = shared_names()
+    for program in programs("when_easy_positives_help.md"):
         exec(program, names)
     assert names["values"]["mode_recall@1"] >= 0
     assert len(names["monitor"].history) >= 1
+
+
+def test_the_programs_about_migration_run():
+    generator = np.random.default_rng(0)
+    vectors = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.AveragePooling2D(8), keras.layers.Flatten()])
+    names = {
+        **shared_names(),
+        "tfa": keras_epos.compat.tfa,
+        "x_train": generator.integers(0, 256, (160, 32, 32, 3), np.uint8),
+        "y_train": np.arange(160)[:, None] % 10,
+        "x_test": generator.integers(0, 256, (20, 32, 32, 3), np.uint8),
+        "anchors": generator.integers(0, 256, (32, 32, 32, 3), np.uint8),
+        "positives": generator.integers(0, 256, (32, 32, 32, 3), np.uint8),
+    }
+    drop_in, torch_script, *of_keras_io = programs("migration.md")
+    exec(drop_in, names)
+    names |= {"labels": np.arange(40) % 8}
+    exec(torch_script, names)
+    assert set(names["scores"]) >= {"recall@1", "map@r"}
+    assert len(of_keras_io) == 4
+    for program in of_keras_io:
+        exec(program, names | {"backbone": keras.models.clone_model(vectors)})
+
+
+def test_the_programs_about_re_identification_run(capsys):
+    generator = np.random.default_rng(0)
+    people = np.arange(64) % 8
+    images = generator.normal(size=(64, 64, 32, 3)).astype("float32") + 20 * people[:, None, None, None]
+    names = {
+        "images": images,
+        "people": people,
+        "num_people": 8,
+        "num_cameras": 4,
+        "query_images": images[:16],
+        "query_people": people[:16],
+        "query_cameras": np.arange(16) % 4,
+        "gallery_images": images[16:],
+        "gallery_people": people[16:],
+        "gallery_cameras": np.arange(16, 64) // 8 % 4,
+    }
+    for program in programs("reidentification.md"):
+        exec(program, names)
+    shown = capsys.readouterr().out
+    assert "Recall@1 " in shown
+    assert "true accepts at 1 % false accepts" in shown
+
+
+def test_the_programs_about_photographs_name_what_exists(tmp_path, monkeypatch):
+    pretrained, damaged, saved = programs("photographs.md")
+    names = {"keras": keras, "keras_epos": keras_epos}
+    for folder in range(20):
+        (tmp_path / "photos" / str(folder)).mkdir(parents=True)
+        for number in range(8):
+            picture = np.full((24, 24, 3), 10 * folder, np.uint8)
+            keras.utils.save_img(tmp_path / "photos" / str(folder) / f"{number}.png", picture, scale=False)
+    monkeypatch.chdir(tmp_path)
+    backbone = "keras.Sequential([keras.Input((24, 24, 3)), keras.layers.GlobalAveragePooling2D()])"
+    assert '"EfficientNetV2B0"' in pretrained
+    exec(
+        pretrained.replace('"EfficientNetV2B0"', backbone).replace("224", "24").replace("epochs=10", "epochs=1"), names
+    )
+    (tmp_path / "photos/0/bad.png").write_bytes(b"no picture")
+    names["train"] = keras_epos.datasets.image_folder("photos")[0]
+    exec(damaged, names)
+    assert len(names["train"]) == 80
+    names["model"].save("photos.keras")
+    exec(saved, names)
+
+
+def test_the_choice_of_a_loss_names_what_builds():
+    for code in lines("choose_a_loss.md", [0, 1]):
+        if re.match(r"[A-Z]\w*\(", code):
+            value = eval(code, {**NAMES, "num_classes": 4, "weights": weights})
+            assert isinstance(
+                value, keras_epos.EmbeddingLoss | keras.losses.Loss | keras_epos.Easy | keras_epos.SemiHard
+            )
+        elif code[0].isupper():
+            assert hasattr(keras_epos, code), code
+
+
+def weights(positives, negatives):
+    return positives.similarity, negatives.similarity
+
+
+def test_links_between_documents_lead_somewhere():
+    root = DOCS.parent
+    pages = [*root.glob("*.md"), *DOCS.glob("*.md"), *root.glob("studies/*.md"), *root.glob("examples/*.md")]
+    assert len(pages) > 12
+    for page in [*pages, root / "llms.txt"]:
+        text = page.read_text()
+        for link in re.findall(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"", text):
+            link = link[0] or link[1]
+            if "://" in link:
+                continue
+            path, _, anchor = link.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            assert target.exists(), f"{page.name}: {link}"
+            if anchor:
+                assert anchor in anchors(target), f"{page.name}: {link}"
+
+
+def anchors(page):
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
 def test_the_program_about_label_noise_runs(tmp_path, monkeypatch):
@@ -117,9 +228,8 @@ def test_the_program_about_label_noise_runs(tmp_path, monkeypatch):
         "model": classifier(),
         "fresh": classifier(),
     }
-    programs = re.findall(r"```python\n(.+?)```", (DOCS / "label_noise.md").read_text(), flags=re.DOTALL)
-    assert len(programs) == 1
-    exec(programs[0], names)
+    (program,) = programs("label_noise.md")
+    exec(program, names)
     assert (tmp_path / "parts.csv").read_text().count("png") == 120
     assert (tmp_path / "parts.png").stat().st_size > 5_000
     assert names["batches"].stage(29) == 2

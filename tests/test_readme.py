@@ -14,8 +14,7 @@ CARS = Path(__file__).parents[2] / "shared/data/cars196"
 PROGRAMS = re.findall(r"```python\n(.+?)```", README.read_text(), flags=re.DOTALL)
 
 
-def run(program):
-    names = {}
+def run(program, **names):
     keras.utils.set_random_seed(0)
     exec(program, names)
     return names
@@ -36,15 +35,17 @@ def check_that_it_learned(names, chance, capsys):
     assert f"Recall@1: {before:.0%} before, {after:.0%} after" in capsys.readouterr().out
 
 
-def test_there_are_two_programs():
-    assert len(PROGRAMS) == 2
+def test_there_are_three_programs():
+    assert len(PROGRAMS) == 3
+    assert len(PROGRAMS[0].replace("\n\n", "\n").splitlines()) == 9
+    assert f"**{len(keras_epos.losses.LOSSES)} losses**" in README.read_text()
 
 
-def test_the_first_program_learns_ten_kinds_of_clothes(tmp_path, monkeypatch, capsys):
+def test_the_door_to_photographs_learns_ten_kinds_of_clothes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     train, _ = keras_epos.datasets.fashion_sample(label="fine")
     write_photos(tmp_path / "photos", train.inputs, train.labels, of_each=20)
-    names = run(PROGRAMS[0])
+    names = run(PROGRAMS[1])
     check_that_it_learned(names, 1 / 10, capsys)
     batch = next(iter(names["gallery"]))[0] if keras.backend.backend() == "tensorflow" else names["gallery"][0][0]
     again = keras.saving.load_model("photos.keras")
@@ -56,17 +57,40 @@ def test_the_first_program_learns_ten_kinds_of_clothes(tmp_path, monkeypatch, ca
 @pytest.mark.backend("tensorflow", reason="one backend is enough for a second data set")
 @pytest.mark.skipif(not CARS.exists(), reason="needs Stanford Cars in ../shared/data")
 @pytest.mark.filterwarnings("ignore:Stanford Cars")
-def test_the_first_program_learns_twelve_models_of_cars(tmp_path, monkeypatch, capsys):
+def test_the_door_to_photographs_learns_twelve_models_of_cars(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     train, _ = keras_epos.datasets.cars196(CARS)
     for label in range(0, 96, 8):
         (tmp_path / "photos" / str(label)).mkdir(parents=True)
         for path in np.array(train.inputs)[train.labels == label][:20]:
             (tmp_path / "photos" / str(label) / Path(path).name).symlink_to(path)
-    check_that_it_learned(run(PROGRAMS[0]), 1 / 12, capsys)
+    check_that_it_learned(run(PROGRAMS[1]), 1 / 12, capsys)
 
 
 def test_the_loss_alone_trains_a_plain_model(capsys):
-    run(PROGRAMS[1])
+    run(PROGRAMS[0])
     shown = re.search(r"Recall@1 of the hidden kinds: ([\d.]+)%", capsys.readouterr().out)
     assert float(shown[1]) > 50
+
+
+@pytest.mark.backend("tensorflow", reason="the program calls `.map` of tf.data")
+def test_the_door_to_re_identification_trains_two_outputs():
+    people, cameras = np.arange(48) % 6, np.arange(48) // 6 % 4
+    images = np.random.default_rng(0).normal(size=(48, 8, 4, 3)).astype("float32") + people[:, None, None, None]
+    image = keras.Input((8, 4, 3))
+    names = run(
+        PROGRAMS[2],
+        keras=keras,
+        keras_epos=keras_epos,
+        image=image,
+        features=keras.layers.Dense(16)(keras.layers.Flatten()(image)),
+        num_people=6,
+        batches=keras_epos.data.balanced_batches(images, people, 6, 4),
+        queries=images[:24].reshape(24, -1),
+        gallery=images[24:].reshape(24, -1),
+        people=people[:24],
+        gallery_people=people[24:],
+        ids=people[:24] * 4 + cameras[:24],
+        gallery_ids=people[24:] * 4 + cameras[24:],
+    )
+    assert names["found"]["queries_without_match"] == 0

@@ -1,4 +1,4 @@
-"""Write docs/losses.md: every loss, its formula and paper, what it takes and needs, and how closely the peers agree.
+"""Write docs/losses.md: every loss, its formula and paper, and how closely the peers agree.
 
     python tools/loss_table.py
 
@@ -37,9 +37,9 @@ SAME = {
 # Where the definitions differ, and by how much; a test pins each.
 DIFFERS = {
     "angular": "the same value; PML leaves negatives undivided by their norm, which adds a gradient along the rows",
-    "contrastive": "the same pair weights; PML adds the mean of the positives and that of the negatives, here is one "
+    "contrastive": "the same pair weights; PML adds the mean of the positives and that of the negatives, here it is one "
     "mean",
-    "easy_positive_hard_negative": "`BatchEasyHardMiner` with `NTXentLoss` has not the rules of the released code: "
+    "easy_positive_hard_negative": "`BatchEasyHardMiner` with `NTXentLoss` does not apply the filtering rules of the authors' code: "
     "1.986 against 2.777 on a batch where two anchors of 16 are dropped",
     "margin": "PML counts a pair once for each triplet it is in: 0.4253 against 0.4192 on a balanced batch",
     "n_pairs": "PML takes one pair of each class: 2.2385 against 1.6057 on six pairs; the same on those pairs alone",
@@ -61,40 +61,60 @@ OF_OTHER_INPUTS = {
     "n_pairs": "takes a similarity matrix: `compat.tfa.NpairsLoss`",
     "contrastive": "takes distances: `compat.tfa.ContrastiveLoss`",
 }
-KERAS = """
-`keras.losses.Circle` has the value of `CircleLoss` and another gradient: it differentiates the two factors that the paper holds
-constant (norm 17.4 against 10.6 on one batch). TensorFlow Similarity's semi-hard negatives are those beyond the *hardest*
-positive even with easy positives; here they are those beyond the selected one. Of multi-similarity's anchors without a kept pair,
-the released code skips those with one kind only; here, as in the paper and in pytorch-metric-learning, the other kind still
-counts.
+HEAD = """| loss | one anchor or sample | agreement |
+|---|---|---|"""
+KERAS = """- `keras.losses.Circle` has the value of `CircleLoss` and another gradient: it differentiates the two factors that the paper holds
+  constant (norm 17.4 against 10.6 on one batch).
+- TensorFlow Similarity's semi-hard negatives are those beyond the *hardest* positive even with easy positives. Here they are those
+  beyond the selected positive.
+- If multi-similarity's mining leaves an anchor with positives but no negatives (or the reverse), the authors' code drops the anchor. We
+  keep its remaining pairs, as the paper and pytorch-metric-learning do.
 """
 
 
 def main():
     agreement, of_tfa = agreements(), agreements_with_tfa()
-    rows = [
-        "| loss | formula | paper | `positives=` | needs of a batch | agrees with PML to (value / gradient) | with TFA to |"
-    ]
-    rows.append("|---|---|---|---|---|---|---|")
+    tables = {False: [], True: []}
     for name, loss in sorted(losses.LOSSES.items()):
         if loss is losses.EasyPositiveTripletLoss:
             continue
-        cells = [f"`{loss.__name__}`", formula(loss), paper(loss), takes_positives(loss), needs(loss)]
-        cells += [agreement.get(name, DIFFERS.get(name, "not in PML")), of_tfa.get(name, OF_OTHER_INPUTS.get(name, ""))]
-        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    text = f"""# The losses
+        agrees = agreement.get(name, DIFFERS.get(name, "has none"))
+        agrees = agrees if agrees.startswith("PML") else "PML: " + agrees
+        if name in of_tfa or name in OF_OTHER_INPUTS:
+            agrees += ". TFA: " + of_tfa.get(name, OF_OTHER_INPUTS.get(name))
+        cells = [f"`{loss.__name__}` {paper(loss)}", formula(loss), agrees]
+        row = "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        tables[issubclass(loss, losses.ProxyLoss)].append(row)
+    text = f"""# All losses
 
 Made by `python tools/loss_table.py`; do not edit. `S` is the cosine similarity, `D` the Euclidean distance of unit rows, `a` the
-anchor, `p` its selected positives, `n` its selected negatives; what else the formulas name is in the docstrings, with the pair
-weights. Agreement is the largest relative difference over the golden batches, in float64: pytorch-metric-learning (PML) 2.9.0 and
-tensorflow-addons (TFA) 0.23.0, whose numbers are float32; where definitions differ, what differs. TFA does not divide rows by their
-norm: on unit rows its gradient is compared without the part along them. `keras_epos.compat.tfa` has it all.
+anchor, `p` its selected positives, `n` its selected negatives. Other symbols, and the pair weights, are explained in each loss's
+docstring. To find the loss for your data see [choose a loss](choose_a_loss.md).
 
-{chr(10).join(rows)}
+The last column says how closely other libraries agree: the largest relative difference of value / gradient over the golden batches,
+in float64. PML is pytorch-metric-learning 2.9.0, TFA is tensorflow-addons 0.23.0, whose numbers are float32. Where definitions differ, it says what
+differs. TFA does not divide rows by their norm: on unit rows its gradient is compared without the part along them.
+`keras_epos.compat.tfa` has all losses of TFA.
+
+## Over pairs
+
+A batch needs two classes, and two samples of a class. All take `positives=` and `negatives=`, except `EasyPositiveHardNegativeLoss`,
+whose pairs are fixed.
+
+{HEAD}
+{chr(10).join(tables[False])}
 
 `EasyPositiveTripletLoss` is `TripletLoss(positives="easy")`.
 
+## With proxies
+
+They compare samples with trained vectors, so a batch needs nothing. `y` is the class of sample `i`.
+
+{HEAD}
+{chr(10).join(tables[True])}
+
 ## Other libraries
+
 {KERAS}"""
     (ROOT / "docs" / "losses.md").write_text(text)
     print("docs/losses.md")
@@ -114,16 +134,6 @@ def formula(loss):
 def paper(loss):
     reference = re.search(r"References?: (.+?\d{4}).*?(https?://[^\s,;]+)", inspect.getdoc(loss), re.DOTALL)
     return f"[{' '.join(reference[1].split())}]({reference[2].rstrip('.')})"
-
-
-def takes_positives(loss):
-    if "positives" in inspect.signature(loss).parameters:
-        return "yes"
-    return "no: it compares with proxies" if issubclass(loss, losses.ProxyLoss) else "no: they are easy"
-
-
-def needs(loss):
-    return "nothing" if issubclass(loss, losses.ProxyLoss) else "2 samples of a class, 2 classes"
 
 
 def agreements():
