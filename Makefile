@@ -1,4 +1,4 @@
-.PHONY: help format check test bench
+.PHONY: help format check test site bench
 help:            ## show this
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 format:          ## reformat the code
@@ -7,5 +7,7 @@ check:           ## lint, change nothing
 	ruff format --check . && ruff check .
 test:            ## run the tests
 	pytest
+site:            ## build the documents and the reference into build/site
+	python tools/build_site.py
 bench:           ## speed and memory of losses against the floor
 	python benchmarks/losses.py
