@@ -5,13 +5,13 @@ import warnings
 import keras
 
 from keras_epos import collapse
+from keras_epos._checks import integer, number
 from keras_epos.callbacks.neighbours import check_neighbours, check_prefix
 from keras_epos.callbacks.one_point import BATCH_NORMALIZATION, NUM_TRIED, differs_in_training_mode
 from keras_epos.callbacks.outputs import check_output
 from keras_epos.callbacks.sources import copied, embed, source
 from keras_epos.collapse.spread import check_classes
 from keras_epos.config import KnownArguments
-from keras_epos.retrieval.checks import check_count
 
 LOGGED = ("intra_inter_ratio", "effective_rank", "coinciding")
 # Mean cosine distances below this, inside classes and between them: all embeddings are one point.
@@ -64,12 +64,11 @@ class CollapseMonitor(KnownArguments, keras.callbacks.Callback):
         stop_training=False,
     ):
         super().__init__()
-        check_count("every", every)
-        check_count("batch_size", batch_size)
+        integer("every", every, 1)
+        integer("batch_size", batch_size, 1)
         check_output(output)
         check_prefix(prefix)
-        if isinstance(rank_share, (bool, str)) or not 0 <= rank_share <= 1:
-            raise ValueError(f"`rank_share` must be from 0 to 1. Received: rank_share={rank_share!r}.")
+        number("rank_share", rank_share, "[0, 1]")
         self.modes = None if modes is None else copied(modes)
         self.output = output
         self.prefix = prefix

@@ -3,12 +3,12 @@
 import keras
 import numpy as np
 
+from keras_epos._checks import integer
 from keras_epos.callbacks.outputs import check_output
 from keras_epos.callbacks.sources import check_first_batch, embed, source
 from keras_epos.config import KnownArguments
 from keras_epos.hierarchy import ClassHierarchy, class_means
 from keras_epos.hierarchy.class_distances import integer_labels
-from keras_epos.retrieval.checks import check_count
 
 
 class HierarchyRebuild(KnownArguments, keras.callbacks.Callback):
@@ -50,13 +50,10 @@ class HierarchyRebuild(KnownArguments, keras.callbacks.Callback):
 
     def __init__(self, images, labels=None, *, indices=None, every=1, warm_up_epochs=0, output=None, batch_size=128):
         super().__init__()
-        check_count("every", every)
-        check_count("batch_size", batch_size)
+        integer("every", every, 1)
+        integer("batch_size", batch_size, 1)
         check_output(output)
-        if not isinstance(warm_up_epochs, (int, np.integer)) or isinstance(warm_up_epochs, bool) or warm_up_epochs < 0:
-            raise ValueError(
-                f"`warm_up_epochs` must be an integer of at least 0. Received: warm_up_epochs={warm_up_epochs!r}."
-            )
+        integer("warm_up_epochs", warm_up_epochs, 0)
         self.indices = indices
         self.output = output
         self.every = every

@@ -5,6 +5,7 @@ import warnings
 import keras
 
 from keras_epos import retrieval
+from keras_epos._checks import integer
 from keras_epos.callbacks.baseline import backbone_features, behind, check_baseline, has_stepped
 from keras_epos.callbacks.neighbours import check_neighbours, check_prefix
 from keras_epos.callbacks.one_point import BATCH_NORMALIZATION, NUM_TRIED, differs_in_training_mode, is_one_point
@@ -12,7 +13,7 @@ from keras_epos.callbacks.outputs import check_output
 from keras_epos.callbacks.sources import check_first_batch, copied, embed, gallery_source, source
 from keras_epos.config import KnownArguments
 from keras_epos.retrieval.ahead import check_ahead
-from keras_epos.retrieval.checks import check_count, check_metrics, check_ranks
+from keras_epos.retrieval.checks import check_metrics, check_ranks
 
 
 class RecallAtK(KnownArguments, keras.callbacks.Callback):
@@ -85,8 +86,8 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
         baseline=True,
     ):
         super().__init__()
-        check_count("every", every)
-        check_count("batch_size", batch_size)
+        integer("every", every, 1)
+        integer("batch_size", batch_size, 1)
         check_output(output)
         check_prefix(prefix)
         check_baseline(baseline)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from keras_epos._checks import integer, number
 from keras_epos.collapse.rows import codes_of, unit_rows
-from keras_epos.retrieval.checks import check_count
 
 
 def coinciding(embeddings, labels, distance=1e-3, block_size=1024):
@@ -24,9 +24,8 @@ def coinciding(embeddings, labels, distance=1e-3, block_size=1024):
     Raises:
         ValueError: for shapes that do not fit, embeddings that are not finite, or when no class has two samples.
     """
-    if isinstance(distance, (bool, str)) or not 0 < distance <= 2:
-        raise ValueError(f"`distance` must be above 0 and at most 2. Received: distance={distance!r}.")
-    check_count("block_size", block_size)
+    number("distance", distance, "(0, 2]")
+    integer("block_size", block_size, 1)
     rows, classes = unit_rows(embeddings), codes_of("labels", labels, embeddings)
     order = np.argsort(classes, kind="stable")
     ends = np.cumsum(np.bincount(classes))

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_epos.collapse.noise_model import check_points, check_positive, distances_between
+from keras_epos._checks import integer, number, one_of
+from keras_epos.collapse.noise_model import check_points, distances_between
 from keras_epos.collapse.noisy_draws import check_positives
 from keras_epos.collapse.noisy_labels import check_noise, observed_labels
 from keras_epos.collapse.noisy_steps import margin_step, triplet_step
-from keras_epos.retrieval.checks import check_count
 
 STEPS = {"triplet": triplet_step, "margin": margin_step}
 # Of the boundary, as a share of that of the points.
@@ -77,7 +77,7 @@ def descend(
     points, classes = check_points(points, classes, len(points))
     _check(classes, flip_probability, loss, positives, steps, seeds, learn_boundary, record_every)
     for name, value in (("margin", margin), ("boundary", boundary), ("learning_rate", learning_rate)):
-        check_positive(name, value)
+        number(name, value, "(0, inf)")
     generators = [np.random.default_rng(seed) for seed in seeds]
     points = points + noise * np.stack([generator.standard_normal(points.shape) for generator in generators])
     boundary = np.full(len(generators), float(boundary))
@@ -100,11 +100,10 @@ def _check(classes, flip_probability, loss, positives, steps, seeds, learn_bound
     check_positives(positives)
     if classes.max() != 1:
         raise ValueError(f"`classes` must hold two classes. Received: {classes.max() + 1} classes.")
-    if loss not in STEPS:
-        raise ValueError(f"`loss` must be one of {tuple(STEPS)}. Received: loss={loss!r}.")
-    check_count("steps", steps)
+    one_of("loss", loss, STEPS)
+    integer("steps", steps, 1)
     if record_every is not None:
-        check_count("record_every", record_every)
+        integer("record_every", record_every, 1)
     if not isinstance(learn_boundary, (bool, np.bool_)):
         raise ValueError(f"`learn_boundary` must be True or False. Received: learn_boundary={learn_boundary!r}.")
     if not np.iterable(seeds) or not len(seeds):

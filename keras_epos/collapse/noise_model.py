@@ -24,6 +24,7 @@ Easy positives have no such closed form here: see `keras_epos.collapse.simulated
 
 import numpy as np
 
+from keras_epos._checks import number
 from keras_epos.collapse.noisy_labels import check_noise, pair_probabilities, triplet_probabilities
 
 
@@ -47,7 +48,7 @@ def expected_triplet_loss(points, classes, flip_probability, margin=0.2, num_cla
     """
     check_noise(flip_probability, num_classes)
     points, classes = check_points(points, classes, num_classes)
-    check_positive("margin", margin)
+    number("margin", margin, "(0, inf)")
     probability = triplet_probabilities(flip_probability, num_classes)
     distances, same = distances_between(points), classes[:, None] == classes
     total, distinct = 0.0, ~np.eye(len(points), dtype=bool)
@@ -75,7 +76,7 @@ def triplet_bound(flip_probability, margin=0.2):
         ValueError: If an argument is out of range.
     """
     check_noise(flip_probability, 2)
-    check_positive("margin", margin)
+    number("margin", margin, "(0, inf)")
     return margin * flip_probability * (1 - flip_probability)
 
 
@@ -96,8 +97,8 @@ def expected_margin_loss(points, classes, flip_probability, margin=0.2, boundary
     """
     check_noise(flip_probability, num_classes)
     points, classes = check_points(points, classes, num_classes)
-    check_positive("margin", margin)
-    check_positive("boundary", boundary)
+    number("margin", margin, "(0, inf)")
+    number("boundary", boundary, "(0, inf)")
     beyond = distances_between(points) - boundary
     observed_alike = np.where(classes[:, None] == classes, *pair_probabilities(flip_probability, num_classes))
     loss = observed_alike * np.maximum(beyond + margin, 0) + (1 - observed_alike) * np.maximum(margin - beyond, 0)
@@ -135,8 +136,3 @@ def check_points(points, classes, num_classes):
             f"Received: num_classes={num_classes}."
         )
     return points, numbers
-
-
-def check_positive(name, value):
-    if isinstance(value, (bool, str)) or not (np.isfinite(value) and value > 0):
-        raise ValueError(f"`{name}` must be positive and finite. Received: {name}={value!r}.")

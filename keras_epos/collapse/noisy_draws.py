@@ -8,7 +8,8 @@ draws modes together, provided that about four samples of each mode or more are 
 
 import numpy as np
 
-from keras_epos.collapse.noise_model import check_points, check_positive, distances_between
+from keras_epos._checks import number, one_of
+from keras_epos.collapse.noise_model import check_points, distances_between
 from keras_epos.collapse.noisy_labels import check_noise, observed_labels
 
 POSITIVES = ("all", "random", "easy")
@@ -40,7 +41,7 @@ def simulated_triplet_loss(
     check_noise(flip_probability, num_classes)
     points, classes = check_points(points, classes, num_classes)
     check_positives(positives)
-    check_positive("margin", margin)
+    number("margin", margin, "(0, inf)")
     distances = distances_between(points)
     loss = np.maximum(distances[:, :, None] - distances[:, None, :] + margin, 0)
     generator, means = np.random.default_rng(seed), []
@@ -87,5 +88,4 @@ def num_triplets(shares, negatives):
 
 
 def check_positives(positives):
-    if positives not in POSITIVES:
-        raise ValueError(f"`positives` must be one of {POSITIVES}. Received: positives={positives!r}.")
+    one_of("positives", positives, POSITIVES)

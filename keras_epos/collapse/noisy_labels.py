@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_epos._checks import integer, number
+
 
 class TripletProbabilities(NamedTuple):
     """How likely anchor and positive are observed in one class and the negative in another, by their true classes.
@@ -75,7 +77,5 @@ def observed_labels(classes, flip_probability, num_classes, uniform):
 
 
 def check_noise(flip_probability, num_classes):
-    if not 0 <= flip_probability <= 1:
-        raise ValueError(f"`flip_probability` must be in [0, 1]. Received: flip_probability={flip_probability}.")
-    if isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer)) or num_classes < 2:
-        raise ValueError(f"`num_classes` must be an integer of at least 2. Received: num_classes={num_classes!r}.")
+    number("flip_probability", flip_probability, "[0, 1]")
+    integer("num_classes", num_classes, 2)

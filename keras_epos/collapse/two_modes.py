@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from keras_epos.collapse.noise_model import check_positive
-from keras_epos.retrieval.checks import check_count
+from keras_epos._checks import integer, number
 
 
 def two_modes(per_mode, distance, other_distance):
@@ -20,8 +19,8 @@ def two_modes(per_mode, distance, other_distance):
     Raises:
         ValueError: If an argument is out of range.
     """
-    check_count("per_mode", per_mode)
-    check_positive("other_distance", other_distance)
+    integer("per_mode", per_mode, 1)
+    number("other_distance", other_distance, "(0, inf)")
     if not 0 <= distance <= 2 * other_distance:
         raise ValueError(
             "`distance` must be at least 0 and at most twice `other_distance`. "
@@ -45,7 +44,7 @@ def lowest_two_mode_loss(loss, per_mode, distance, margin=0.2):
     Returns:
         `(loss, other_distance)`.
     """
-    check_positive("margin", margin)
+    number("margin", margin, "(0, inf)")
     # Distances are 0, `distance` and the one sought, so the loss is piecewise linear in it: the lowest is at a kink, of
     # a hinge or of the nearest positive, or at the near end.
     kinks = {distance / 2, distance, margin, distance + margin, distance - margin}

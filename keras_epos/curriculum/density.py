@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from keras_epos._checks import integer, number, one_of
 from keras_epos.curriculum.classes import class_codes, classes_of
 from keras_epos.curriculum.gaussian_density import gaussian_density
 from keras_epos.curriculum.label_agreement import label_agreement
 from keras_epos.curriculum.nearest_density import nearest_density
 from keras_epos.curriculum.quantile_density import quantile_density
-from keras_epos.retrieval.checks import check_count
 
 RULES = ("quantile", "gaussian", "nearest", "agreement")
 
@@ -50,10 +50,10 @@ def density(embeddings, labels, rule="quantile", *, quantile=0.6, neighbours=10,
     Reference: Guo et al. 2018, https://arxiv.org/abs/1808.01097.
     """
     check_rule(rule, quantile)
-    check_count("neighbours", neighbours)
-    check_count("block_size", block_size)
+    integer("neighbours", neighbours, 1)
+    integer("block_size", block_size, 1)
     if principal_dim is not None:
-        check_count("principal_dim", principal_dim)
+        integer("principal_dim", principal_dim, 1)
     if rule == "agreement":
         return label_agreement(embeddings, class_codes(labels, len(embeddings)), neighbours, block_size)
     result = np.zeros(len(labels))
@@ -68,7 +68,5 @@ def density(embeddings, labels, rule="quantile", *, quantile=0.6, neighbours=10,
 
 
 def check_rule(rule, quantile):
-    if rule not in RULES:
-        raise ValueError(f"`rule` must be one of {RULES}. Received: rule={rule!r}.")
-    if not 0 <= quantile < 1:
-        raise ValueError(f"`quantile` must be in [0, 1). Received: quantile={quantile!r}.")
+    one_of("rule", rule, RULES)
+    number("quantile", quantile, "[0, 1)")

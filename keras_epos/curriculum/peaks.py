@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from keras_epos._checks import integer
 from keras_epos.curriculum.classes import check_density, classes_of
 from keras_epos.curriculum.pair_distances import tiles
-from keras_epos.retrieval.checks import check_count
 
 
 def peak_distance(embeddings, labels, density, *, block_size=1024):
@@ -30,7 +30,7 @@ def peak_distance(embeddings, labels, density, *, block_size=1024):
     Reference: Rodriguez and Laio 2014, https://doi.org/10.1126/science.1242072; Guo et al. 2018,
     https://arxiv.org/abs/1808.01097.
     """
-    check_count("block_size", block_size)
+    integer("block_size", block_size, 1)
     density = check_density(density, labels)
     distance = np.zeros(len(density))
     for members, rows in classes_of(embeddings, labels):

@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from keras_epos._checks import integer
 from keras_epos.curriculum.classes import check_density, class_codes, members_of_classes
 from keras_epos.curriculum.clusters import cluster_bounds
 from keras_epos.curriculum.density import density
 from keras_epos.curriculum.parts import Parts
-from keras_epos.retrieval.checks import check_count
 
 
 def split(embeddings, labels, num_parts=3, rule="quantile", **arguments):
@@ -31,7 +31,7 @@ def split(embeddings, labels, num_parts=3, rule="quantile", **arguments):
 
     Reference: Guo et al. 2018, https://arxiv.org/abs/1808.01097.
     """
-    check_count("num_parts", num_parts)
+    integer("num_parts", num_parts, 1)
     return split_by(density(embeddings, labels, rule, **arguments), labels, num_parts)
 
 
@@ -52,7 +52,7 @@ def split_by(density, labels, num_parts=3):
     Raises:
         ValueError: for shapes that do not fit, densities that are not finite, or `num_parts` out of range.
     """
-    check_count("num_parts", num_parts)
+    integer("num_parts", num_parts, 1)
     density = check_density(density, labels)
     parts = np.zeros(len(density), np.int64)
     for members in members_of_classes(class_codes(labels, len(density))):

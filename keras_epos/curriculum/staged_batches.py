@@ -4,12 +4,11 @@ import keras
 import numpy as np
 from keras import tree
 
+from keras_epos._checks import integer
 from keras_epos.curriculum.shuffled_indices import ShuffledIndices
 from keras_epos.data.batch_indices import BatchIndices
 from keras_epos.data.inputs import as_arrays
-from keras_epos.data.integers import checked_integer
 from keras_epos.data.py_batches import refuse_cut_labels
-from keras_epos.retrieval.checks import check_count
 
 
 class StagedBatches(keras.utils.PyDataset):
@@ -88,7 +87,7 @@ class StagedBatches(keras.utils.PyDataset):
                 f"classes_per_batch={classes_per_batch}, samples_per_class={samples_per_class}."
             )
         self.weights = np.asarray(weights, np.float32)[parts]
-        seed = checked_integer("seed", seed)
+        seed = integer("seed", seed)
         self.epoch = 0
         self._load = load
         self._starts = np.cumsum([0, *epochs[:-1]])
@@ -97,7 +96,7 @@ class StagedBatches(keras.utils.PyDataset):
         for stage in np.flatnonzero(epochs):
             rows = np.flatnonzero(parts <= stage)
             if classes_per_batch is None:
-                check_count("batch_size", batch_size)
+                integer("batch_size", batch_size, 1)
                 indices = ShuffledIndices(len(rows), batch_size, seed + stage)
             else:
                 indices = BatchIndices(
@@ -105,7 +104,7 @@ class StagedBatches(keras.utils.PyDataset):
                 )
             self._streams[stage] = rows, indices
         self._steps = max(1, round(len(parts) / indices.batch_size)) if steps is None else steps
-        check_count("steps", self._steps)
+        integer("steps", self._steps, 1)
         self._was_told, self._epochs_untold = False, 0
 
     @property
@@ -119,7 +118,7 @@ class StagedBatches(keras.utils.PyDataset):
 
     def start_epoch(self, epoch):
         """Let the next batches be those of `epoch`; what `StageByEpoch` calls."""
-        self.epoch, self._was_told = checked_integer("epoch", epoch, at_least=0), True
+        self.epoch, self._was_told = integer("epoch", epoch, least=0), True
 
     def indices(self, epoch, batch):
         """The samples of a batch, int64 `(B,)`: a function of its arguments, whatever was drawn before."""

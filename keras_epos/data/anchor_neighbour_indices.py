@@ -4,8 +4,8 @@ import threading
 
 import numpy as np
 
+from keras_epos._checks import integer
 from keras_epos.data.batch_indices import BatchIndices, integer_labels
-from keras_epos.data.integers import checked_integer
 
 
 class AnchorNeighbourIndices(BatchIndices):
@@ -50,8 +50,8 @@ class AnchorNeighbourIndices(BatchIndices):
         seed=0,
         hierarchy=None,
     ):
-        anchors_per_batch = checked_integer("anchors_per_batch", anchors_per_batch, at_least=1)
-        classes_per_anchor = checked_integer("classes_per_anchor", classes_per_anchor, at_least=1)
+        anchors_per_batch = integer("anchors_per_batch", anchors_per_batch, least=1)
+        classes_per_anchor = integer("classes_per_anchor", classes_per_anchor, least=1)
         self.labels = integer_labels(labels)
         if self.labels.ndim != 1:
             raise ValueError(

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 from keras import tree
 
-from keras_epos.data.integers import checked_integer
+from keras_epos._checks import integer
 from keras_epos.data.py_batches import refuse_cut_labels
 
 
@@ -45,15 +45,15 @@ def balanced_stream(samples, classes_per_batch=16, samples_per_class=8, *, buffe
             a pass without a batch.
     """
     shape = (
-        checked_integer("classes_per_batch", classes_per_batch, at_least=1),
-        checked_integer("samples_per_class", samples_per_class, at_least=1),
+        integer("classes_per_batch", classes_per_batch, least=1),
+        integer("samples_per_class", samples_per_class, least=1),
     )
-    checked_integer("seed", seed)
-    checked_integer("buffer_size", buffer_size, at_least=shape[0] * shape[1])
+    integer("seed", seed)
+    integer("buffer_size", buffer_size, least=shape[0] * shape[1])
     if not hasattr(samples, "__iter__"):
         raise ValueError(f"`samples` must be an iterable of pairs (x, y). Received: a {type(samples).__name__}.")
     if passes is not None:
-        checked_integer("passes", passes, at_least=1)
+        integer("passes", passes, least=1)
     if iter(samples) is samples:
         if passes not in (None, 1):
             raise ValueError(

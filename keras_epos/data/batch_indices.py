@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from keras_epos.data.integers import checked_integer
+from keras_epos._checks import integer
 from keras_epos.data.overlaps import members_of, without_repeats
 from keras_epos.data.shuffle import fold, seed_key, shuffled
 
@@ -44,9 +44,9 @@ class BatchIndices:
         small_classes="skip",
         seed=0,
     ):
-        self.classes_per_batch = checked_integer("classes_per_batch", classes_per_batch, at_least=1)
-        self.samples_per_class = checked_integer("samples_per_class", samples_per_class, at_least=1)
-        self.seed = checked_integer("seed", seed)
+        self.classes_per_batch = integer("classes_per_batch", classes_per_batch, least=1)
+        self.samples_per_class = integer("samples_per_class", samples_per_class, least=1)
+        self.seed = integer("seed", seed)
         self._key = seed_key(self.seed)
         labels = integer_labels(labels)
         # Sample indices grouped by class: class c owns members[starts[c] : starts[c] + sizes[c]].

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_epos.data.integers import checked_integer
+from keras_epos._checks import integer, number
 
 
 def symmetric_noise(labels, share, seed=0):
@@ -19,7 +19,7 @@ def symmetric_noise(labels, share, seed=0):
     Raises:
         ValueError: for other shapes, one class, a share out of range, or a seed that is no integer.
     """
-    labels, generator = _check(labels, share), np.random.default_rng(checked_integer("seed", seed, at_least=0))
+    labels, generator = _check(labels, share), np.random.default_rng(integer("seed", seed, least=0))
     classes, codes = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"`labels` must hold two classes or more. Received: {len(classes)}.")
@@ -46,7 +46,7 @@ def pairwise_noise(labels, share, partners, seed=0):
         ValueError: for other shapes, a share out of range, a label that is its own partner, or a seed that
             is no integer.
     """
-    labels, generator = _check(labels, share), np.random.default_rng(checked_integer("seed", seed, at_least=0))
+    labels, generator = _check(labels, share), np.random.default_rng(integer("seed", seed, least=0))
     if any(label == partner for label, partner in partners.items()):
         raise ValueError(f"`partners` must map a label to another one. Received: partners={partners!r}.")
     replaced = np.array([partners.get(label, label) for label in labels.tolist()], dtype=labels.dtype)
@@ -57,6 +57,5 @@ def _check(labels, share):
     labels = np.asarray(labels)
     if labels.ndim != 1:
         raise ValueError(f"`labels` must have shape (N,). Received: labels of shape {labels.shape}.")
-    if not 0 <= share <= 1:
-        raise ValueError(f"`share` must be from 0 to 1. Received: share={share!r}.")
+    number("share", share, "[0, 1]")
     return labels

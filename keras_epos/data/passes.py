@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from keras_epos.data.integers import checked_integer
+from keras_epos._checks import integer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Passes:
     shard_index: int
 
     def __post_init__(self):
-        checked_integer("num_shards", self.num_shards, at_least=1)
-        checked_integer("shard_index", self.shard_index)
-        checked_integer("start_step", self.start_step, at_least=0)
+        integer("num_shards", self.num_shards, least=1)
+        integer("shard_index", self.shard_index)
+        integer("start_step", self.start_step, least=0)
         if not 0 <= self.shard_index < self.num_shards:
             raise ValueError(
                 "`shard_index` must be in [0, num_shards). Received: "
@@ -42,7 +42,7 @@ class Passes:
         if self.endless:
             return
         try:
-            checked_integer("steps", self.steps, at_least=1)
+            integer("steps", self.steps, least=1)
         except ValueError:
             raise ValueError(
                 f"`steps` must be None, math.inf or an integer of at least 1. Received: steps={self.steps!r}. "

@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 
+from keras_epos._checks import integer, one_of
 from keras_epos.hierarchy.class_distances import class_means, distances_between, spread_within
 from keras_epos.hierarchy.levels import nodes_at_levels, thresholds
 from keras_epos.hierarchy.merging import LINKAGES, merge
@@ -46,9 +47,8 @@ class ClassHierarchy:
         self.means = np.asarray(means, np.float32)
         self.counts = np.asarray(counts)
         self.classes = np.arange(len(self.means)) if classes is None else np.asarray(classes)
-        _check_integer("num_levels", num_levels, 1, None)
-        if linkage not in LINKAGES:
-            raise ValueError(f"`linkage` must be one of {sorted(LINKAGES)}. Received: linkage={linkage!r}.")
+        integer("num_levels", num_levels, 1)
+        one_of("linkage", linkage, sorted(LINKAGES))
         if self.means.ndim != 2 or not np.isfinite(self.means).all() or not len(self.means):
             raise ValueError(f"`means` must be finite, of shape (C, D). Received: means of shape {self.means.shape}.")
         if self.counts.shape != (len(self.means),) or self.counts.dtype.kind not in "iu" or (self.counts < 1).any():
@@ -105,7 +105,7 @@ class ClassHierarchy:
 
     def neighbours(self, label, count=8):
         """The labels of the `count` classes nearest to one by `d`, or as many as there are, nearest first: integers."""
-        _check_integer("count", count, 0, None)
+        integer("count", count, 0)
         place = self._place(label)
         distances = distances_between(self.means[place : place + 1], self.means)[0]
         distances[place] = np.inf
@@ -122,7 +122,7 @@ class ClassHierarchy:
 
     def groups(self, level):
         """The classes of each node at a level, from 0 to `num_levels`: a list of arrays of labels, largest first."""
-        _check_integer("level", level, 0, self.num_levels)
+        integer("level", level, 0, self.num_levels)
         _, place, sizes = np.unique(self.nodes[level], return_inverse=True, return_counts=True)
         parts = np.split(self.classes[np.argsort(place, kind="stable")], np.cumsum(sizes)[:-1])
         return sorted(parts, key=lambda part: (-len(part), part[0]))
@@ -165,10 +165,3 @@ class ClassHierarchy:
         if unknown.size:
             raise ValueError(f"`labels` must be classes of the hierarchy. Received: {unknown.flat[0]}.")
         return places
-
-
-def _check_integer(name, value, lowest, highest):
-    is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not is_integer or value < lowest or (highest is not None and value > highest):
-        allowed = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
-        raise ValueError(f"`{name}` must be an integer {allowed}. Received: {name}={value!r}.")

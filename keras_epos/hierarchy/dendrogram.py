@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_epos._checks import integer
+
 
 def draw_dendrogram(hierarchy, names=None, axis=None, num_groups=None):
     """Draw the tree with its leaves below each other; dotted lines are the thresholds of its levels.
@@ -35,12 +37,7 @@ def draw_dendrogram(hierarchy, names=None, axis=None, num_groups=None):
             f"{len(hierarchy)} classes."
         )
     num_groups = max(1, len(hierarchy) // 8) if num_groups is None else num_groups
-    is_integer = isinstance(num_groups, (int, np.integer)) and not isinstance(num_groups, bool)
-    if not is_integer or not 1 <= num_groups <= len(hierarchy):
-        raise ValueError(
-            f"`num_groups` must be an integer from 1 to the number of classes, {len(hierarchy)}. "
-            f"Received: num_groups={num_groups!r}."
-        )
+    integer("num_groups", num_groups, 1, len(hierarchy), "Groups are made of whole classes.")
     if axis is None:
         _, axis = plt.subplots(figsize=(8, 1 + 0.14 * len(names)), layout="constrained")
     # So many of the last merges join branches of different colours.

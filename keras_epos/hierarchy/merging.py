@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_epos._checks import one_of
+
 
 def _average(to_first, to_second, first, second):
     return (first * to_first + second * to_second) / (first + second)
@@ -46,8 +48,7 @@ def merge(distances, counts=None, linkage="average"):
         raise ValueError(
             f"`distances` must be a square matrix without NaN. Received: distances of shape {distances.shape}."
         )
-    if linkage not in LINKAGES:
-        raise ValueError(f"`linkage` must be one of {sorted(LINKAGES)}. Received: linkage={linkage!r}.")
+    one_of("linkage", linkage, sorted(LINKAGES))
     size = len(distances)
     weights = np.ones(size) if counts is None or linkage == "class_average" else np.array(counts, np.float64)
     if weights.shape != (size,) or not (weights > 0).all():

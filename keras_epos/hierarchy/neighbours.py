@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from keras_epos._checks import integer
 from keras_epos.hierarchy.class_distances import distances_between
 
 _ROWS = 1024
@@ -24,12 +25,7 @@ def nearest_classes(means, count):
     """
     means = np.asarray(means)
     size = len(means)
-    is_integer = isinstance(count, (int, np.integer)) and not isinstance(count, bool)
-    if not is_integer or not 0 <= count < size:
-        raise ValueError(
-            f"`count` must be an integer from 0 on and less than the number of classes, {size}. "
-            f"Received: count={count!r}."
-        )
+    integer("count", count, 0, size - 1, "A class has no more others.")
     found = np.zeros((size, count), np.int64)
     for start in range(0, size, _ROWS):
         distances = distances_between(means[start : start + _ROWS], means)

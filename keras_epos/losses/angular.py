@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from keras_epos._checks import number
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms
 from keras_epos.pairs import count, masked_sum
@@ -32,8 +33,7 @@ class AngularLoss(PairLoss):
 
     def __init__(self, alpha=45.0, positives="all", negatives="all", average_over="valid", **shared):
         super().__init__(positives=positives, negatives=negatives, average_over=average_over, **shared)
-        if not 0 < alpha <= 60:
-            raise ValueError(f"`alpha` must be an angle in degrees, in (0, 60]. Received: alpha={alpha}")
+        number("alpha", alpha, "(0, 60]", "an angle in degrees,")
         self.alpha = alpha
 
     def formula(self, positives, negatives, batch):

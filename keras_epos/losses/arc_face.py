@@ -5,7 +5,8 @@ import math
 import keras
 from keras import ops
 
-from keras_epos.losses.proxy_loss import ProxyLoss, checked_centres, softmax_terms
+from keras_epos._checks import integer, number
+from keras_epos.losses.proxy_loss import ProxyLoss, softmax_terms
 from keras_epos.pairs import masked_sum
 
 
@@ -37,8 +38,7 @@ class ArcFaceLoss(ProxyLoss):
                 "`margin` must be an angle in radians in (0, pi / 2). "
                 f"Received: margin={margin}. From degrees: math.radians(margin)."
             )
-        if not scale > 0:
-            raise ValueError(f"`scale` must be positive. Received: scale={scale}")
+        number("scale", scale, "(0, inf)")
         self.margin = margin
         self.scale = scale
 
@@ -76,7 +76,7 @@ class SubCenterArcFaceLoss(ArcFaceLoss):
 
     def __init__(self, num_classes, margin=0.5, scale=64.0, centres=3, **shared):
         super().__init__(num_classes, margin, scale, **shared)
-        self.centres = checked_centres(centres)
+        self.centres = integer("centres", centres, 1)
 
     def class_similarity(self, similarity):
         return ops.max(similarity, axis=-1)

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_epos._checks import number
 from keras_epos.losses.pair_loss import PairLoss, some_pair
 from keras_epos.losses.terms import Terms
 from keras_epos.pairs import count, masked_sum
@@ -33,10 +34,9 @@ class BinomialDevianceLoss(PairLoss):
         self, alpha=2.0, beta=50.0, base=0.5, positives="all", negatives="all", average_over="valid", **shared
     ):
         super().__init__(positives=positives, negatives=negatives, average_over=average_over, **shared)
-        if not (alpha > 0 and beta > 0):
-            raise ValueError(f"`alpha` and `beta` must be positive. Received: alpha={alpha}, beta={beta}")
-        if not -1 <= base <= 1:
-            raise ValueError(f"`base` must be a cosine similarity in [-1, 1]. Received: base={base}")
+        number("alpha", alpha, "(0, inf)")
+        number("beta", beta, "(0, inf)")
+        number("base", base, "[-1, 1]", "a cosine similarity")
         self.alpha = alpha
         self.beta = beta
         self.base = base

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_epos._checks import number
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms
 from keras_epos.pairs import masked_logsumexp
@@ -36,10 +37,8 @@ class CircleLoss(PairLoss):
 
     def __init__(self, margin=0.4, gamma=80.0, positives="all", negatives="all", average_over="valid", **shared):
         super().__init__(positives=positives, negatives=negatives, average_over=average_over, **shared)
-        if not 0 < margin < 1:
-            raise ValueError(f"`margin` must be in (0, 1). Received: margin={margin}")
-        if not gamma > 0:
-            raise ValueError(f"`gamma` must be positive. Received: gamma={gamma}")
+        number("margin", margin, "(0, 1)")
+        number("gamma", gamma, "(0, inf)")
         self.margin = margin
         self.gamma = gamma
 

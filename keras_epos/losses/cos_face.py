@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_epos._checks import number
 from keras_epos.losses.proxy_loss import ProxyLoss, softmax_terms
 
 
@@ -26,10 +27,8 @@ class CosFaceLoss(ProxyLoss):
 
     def __init__(self, num_classes, margin=0.35, scale=64.0, **shared):
         super().__init__(num_classes, **shared)
-        if not 0 <= margin < 1:
-            raise ValueError(f"`margin` must be a cosine similarity in [0, 1). Received: margin={margin}")
-        if not scale > 0:
-            raise ValueError(f"`scale` must be positive. Received: scale={scale}")
+        number("margin", margin, "[0, 1)", "a cosine similarity")
+        number("scale", scale, "(0, inf)")
         self.margin = margin
         self.scale = scale
 

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_epos._checks import integer
 from keras_epos.config import revived
 from keras_epos.losses.batch import at_least_one_row, known_rows
 from keras_epos.losses.embedding_loss import EmbeddingLoss
@@ -55,9 +56,7 @@ class CrossBatchMemory(EmbeddingLoss):
         loss = revived(loss, PairLoss)
         if not isinstance(loss, PairLoss):
             raise ValueError(f"`loss` must be a keras_epos pair loss. Received: loss={loss!r}")
-        for argument, value, least in (("size", size, 1), ("warm_up_steps", warm_up_steps, 0)):
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(f"`{argument}` must be an integer of at least {least}. Received: {argument}={value!r}")
+        size, warm_up_steps = integer("size", size, 1), integer("warm_up_steps", warm_up_steps, 0)
         super().__init__(average_over=loss.average_over, reduction=loss.reduction, name=name, dtype=loss.dtype)
         self.loss = loss
         self.size = size

@@ -1,10 +1,9 @@
 """EmbeddingLoss: what every loss over labels and embeddings shares, pairs or not."""
 
-import numbers
-
 import keras
 from keras import ops
 
+from keras_epos._checks import integer
 from keras_epos.config import KnownArguments, constructor_arguments
 from keras_epos.losses.batch import are_of_known_classes, at_least_one_row, known_rows, labels_and_embeddings
 from keras_epos.losses.terms import per_anchor, reduced
@@ -71,10 +70,12 @@ class EmbeddingLoss(KnownArguments, keras.losses.Loss):
             )
         if average_over not in ("valid", "active"):
             raise ValueError(f'`average_over` must be "valid" or "active". Received: average_over={average_over!r}')
-        if ignore_label is not None and not is_integer(ignore_label):
-            raise ValueError(f"`ignore_label` must be an integer or None. Received: ignore_label={ignore_label!r}")
         self.average_over = average_over
-        self.ignore_label = None if ignore_label is None else int(ignore_label)
+        self.ignore_label = (
+            None
+            if ignore_label is None
+            else integer("ignore_label", ignore_label, hint="Pass None to ignore no label.")
+        )
         self.statistics = None
         self.training = True
         # Layer that holds the loss's own weights, once they are built.
@@ -180,7 +181,3 @@ class EmbeddingLoss(KnownArguments, keras.losses.Loss):
 
     def get_config(self):
         return constructor_arguments(self)
-
-
-def is_integer(value):
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)

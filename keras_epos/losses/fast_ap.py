@@ -5,6 +5,7 @@ from itertools import accumulate
 import keras
 from keras import ops
 
+from keras_epos._checks import integer
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms
 from keras_epos.pairs import is_at_rest, masked_sum
@@ -41,9 +42,7 @@ class FastAPLoss(PairLoss):
 
     def __init__(self, num_bins=10, positives="all", negatives="all", average_over="valid", **shared):
         super().__init__(positives=positives, negatives=negatives, average_over=average_over, **shared)
-        if not isinstance(num_bins, int) or isinstance(num_bins, bool) or num_bins < 1:
-            raise ValueError(f"`num_bins` must be an integer of at least 1. Received: num_bins={num_bins!r}")
-        self.num_bins = num_bins
+        self.num_bins = integer("num_bins", num_bins, 1)
 
     def formula(self, positives, negatives, batch):
         # Histograms of the whole batch at every edge would be a cube on the way back. They carry no gradient: the

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_epos._checks import one_of
 from keras_epos.losses.pair_loss import METRICS, PairLoss
 from keras_epos.losses.terms import Terms
 from keras_epos.pairs import hinge, masked_logsumexp
@@ -36,8 +37,7 @@ class GeneralizedLiftedStructureLoss(PairLoss):
         super().__init__(positives=positives, negatives=negatives, average_over=average_over, **shared)
         if margin != "soft" and not isinstance(margin, (int, float)):
             raise ValueError(f'`margin` must be a number or "soft". Received: margin={margin!r}')
-        if metric not in METRICS:
-            raise ValueError(f"`metric` must be one of {METRICS}. Received: metric={metric!r}")
+        one_of("metric", metric, METRICS)
         self.margin = margin
         self.metric = metric
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_epos._checks import integer, number, one_of
 from keras_epos.hierarchy import LINKAGES, ClassHierarchy
 from keras_epos.losses.batch import class_places
 from keras_epos.losses.pair_loss import PairLoss
@@ -68,23 +69,17 @@ class HierarchicalTripletLoss(PairLoss):
         **shared,
     ):
         super().__init__(positives=positives, negatives=negatives, average_over=average_over, **shared)
-        for argument, value, least in (("num_classes", num_classes, 2), ("num_levels", num_levels, 1)):
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-                raise ValueError(f"`{argument}` must be an integer of at least {least}. Received: {argument}={value!r}")
-        if not (isinstance(beta, (int, float)) and beta > 0):
-            raise ValueError(f"`beta` must be a positive squared distance. Received: beta={beta!r}")
-        if linkage not in LINKAGES:
-            raise ValueError(f"`linkage` must be one of {sorted(LINKAGES)}. Received: linkage={linkage!r}")
-        if metric not in METRICS:
-            raise ValueError(f"`metric` must be one of {METRICS}. Received: metric={metric!r}")
+        number("beta", beta, "(0, inf)", "a positive squared distance")
+        one_of("linkage", linkage, sorted(LINKAGES))
+        one_of("metric", metric, METRICS)
         if self.same_class != "equal":
             raise ValueError(
                 "`same_class` must be 'equal', as each sample is of one class of the tree. "
                 f"Received: same_class={self.same_class!r}"
             )
-        self.num_classes = int(num_classes)
+        self.num_classes = integer("num_classes", num_classes, 2)
         self.beta = beta
-        self.num_levels = int(num_levels)
+        self.num_levels = integer("num_levels", num_levels, 1)
         self.linkage = linkage
         self.metric = metric
 

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_epos._checks import number
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms
 from keras_epos.pairs import count, hinge, is_at_rest, masked_mean, masked_sum
@@ -43,10 +44,8 @@ class IntraPairVarianceLoss(PairLoss):
         **shared,
     ):
         super().__init__(positives=positives, negatives=negatives, average_over=average_over, **shared)
-        if not 0 <= positive_epsilon < 1:
-            raise ValueError(f"`positive_epsilon` must be in [0, 1). Received: positive_epsilon={positive_epsilon}")
-        if not negative_epsilon >= 0:
-            raise ValueError(f"`negative_epsilon` must be at least 0. Received: negative_epsilon={negative_epsilon}")
+        number("positive_epsilon", positive_epsilon, "[0, 1)")
+        number("negative_epsilon", negative_epsilon, "[0, inf)")
         self.positive_epsilon = positive_epsilon
         self.negative_epsilon = negative_epsilon
 

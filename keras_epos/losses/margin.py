@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_epos._checks import number
 from keras_epos.losses.batch import class_places
 from keras_epos.losses.contrastive import hinges
 from keras_epos.losses.pair_loss import PairLoss
@@ -42,10 +43,8 @@ class MarginLoss(PairLoss):
         **shared,
     ):
         super().__init__(positives=positives, negatives=negatives, average_over=average_over, **shared)
-        if not margin > 0:
-            raise ValueError(f"`margin` must be a positive distance. Received: margin={margin}")
-        if not 0 < boundary < 2:
-            raise ValueError(f"`boundary` must be a distance in (0, 2). Received: boundary={boundary}")
+        number("margin", margin, "(0, inf)", "a positive distance")
+        number("boundary", boundary, "(0, 2)", "a distance")
         if learn_boundary not in (None, "global", "class"):
             raise ValueError(
                 f'`learn_boundary` must be None, "global" or "class". Received: learn_boundary={learn_boundary!r}'

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_epos import mining
+from keras_epos._checks import number, one_of
 from keras_epos.losses.pair_loss import PairLoss, some_pair
 from keras_epos.losses.terms import Terms
 from keras_epos.pairs import masked_logsumexp, masked_max, masked_min
@@ -50,12 +51,9 @@ class MultiSimilarityLoss(PairLoss):
         **shared,
     ):
         super().__init__(positives=positives, negatives=negatives, average_over=average_over, **shared)
-        if not (alpha > 0 and beta > 0):
-            raise ValueError(f"`alpha` and `beta` must be positive. Received: alpha={alpha}, beta={beta}")
-        if positives_chosen not in ORDERS:
-            raise ValueError(
-                f"`positives_chosen` must be one of {ORDERS}. Received: positives_chosen={positives_chosen!r}"
-            )
+        number("alpha", alpha, "(0, inf)")
+        number("beta", beta, "(0, inf)")
+        one_of("positives_chosen", positives_chosen, ORDERS)
         self.alpha = alpha
         self.beta = beta
         self.base = base

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_epos._checks import number
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms
 from keras_epos.pairs import masked_logsumexp
@@ -32,8 +33,7 @@ class NCALoss(PairLoss):
 
     def __init__(self, scale=1.0, positives="all", negatives="all", average_over="valid", **shared):
         super().__init__(positives=positives, negatives=negatives, average_over=average_over, **shared)
-        if not scale > 0:
-            raise ValueError(f"`scale` must be positive. Received: scale={scale}")
+        number("scale", scale, "(0, inf)")
         self.scale = scale
 
     def formula(self, positives, negatives, batch):

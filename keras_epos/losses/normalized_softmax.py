@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_epos._checks import number
 from keras_epos.losses.proxy_loss import ProxyLoss, softmax_terms
 
 
@@ -23,8 +24,7 @@ class NormalizedSoftmaxLoss(ProxyLoss):
 
     def __init__(self, num_classes, temperature=0.05, **shared):
         super().__init__(num_classes, **shared)
-        if not temperature > 0:
-            raise ValueError(f"`temperature` must be positive. Received: temperature={temperature}")
+        number("temperature", temperature, "(0, inf)")
         self.temperature = temperature
 
     def formula(self, similarity, own, other):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_epos._checks import number
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms
 from keras_epos.pairs import count, masked_logsumexp, masked_sum
@@ -31,8 +32,7 @@ class NTXentLoss(PairLoss):
 
     def __init__(self, temperature=0.1, positives="all", negatives="all", average_over="valid", **shared):
         super().__init__(positives=positives, negatives=negatives, average_over=average_over, **shared)
-        if not temperature > 0:
-            raise ValueError(f"`temperature` must be positive. Received: temperature={temperature}")
+        number("temperature", temperature, "(0, inf)")
         self.temperature = temperature
 
     def formula(self, positives, negatives, batch):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_epos._checks import number
 from keras_epos.losses.proxy_loss import ProxyLoss
 from keras_epos.losses.terms import Terms
 from keras_epos.pairs import count, masked_logsumexp
@@ -33,10 +34,8 @@ class ProxyAnchorLoss(ProxyLoss):
 
     def __init__(self, num_classes, margin=0.1, alpha=32.0, **shared):
         super().__init__(num_classes, **shared)
-        if not 0 <= margin < 1:
-            raise ValueError(f"`margin` must be a cosine similarity in [0, 1). Received: margin={margin}")
-        if not alpha > 0:
-            raise ValueError(f"`alpha` must be positive. Received: alpha={alpha}")
+        number("margin", margin, "[0, 1)", "a cosine similarity")
+        number("alpha", alpha, "(0, inf)")
         self.margin = margin
         self.alpha = alpha
 

@@ -1,10 +1,9 @@
 """ProxyLoss: from labels and embeddings to similarities with the proxies of all classes, to the formula of a loss."""
 
-import numbers
-
 import keras
 from keras import ops
 
+from keras_epos._checks import integer, number
 from keras_epos.gradient import gradient
 from keras_epos.losses.batch import at_least_one_row, known_rows
 from keras_epos.losses.embedding_loss import EmbeddingLoss
@@ -48,15 +47,8 @@ class ProxyLoss(EmbeddingLoss):
                     f"other. Received: {side}={shared[side]!r}. To let classes keep several modes use SoftTripleLoss."
                 )
         super().__init__(**shared)
-        if not (isinstance(num_classes, numbers.Integral) and num_classes >= 2):
-            raise ValueError(f"`num_classes` must be an integer of at least 2. Received: num_classes={num_classes!r}")
-        if not learning_rate_multiplier > 0:
-            raise ValueError(
-                "`learning_rate_multiplier` must be positive. "
-                f"Received: learning_rate_multiplier={learning_rate_multiplier}"
-            )
-        self.num_classes = int(num_classes)
-        self.learning_rate_multiplier = learning_rate_multiplier
+        self.num_classes = integer("num_classes", num_classes, 2)
+        self.learning_rate_multiplier = number("learning_rate_multiplier", learning_rate_multiplier, "(0, inf)")
 
     def build(self, embedding_dim):
         if embedding_dim is None:
@@ -150,10 +142,3 @@ def softmax_terms(logits, own, other):
 def own_against_others(logits, own, other):
     """`log(sum_other exp(logit_other)) - logit_own`, `(B,)`; far below zero in a row without any others."""
     return masked_logsumexp(logits, other) - masked_sum(logits, own)
-
-
-def checked_centres(centres):
-    """The number of centres of each class, or an error."""
-    if not (isinstance(centres, numbers.Integral) and centres >= 1):
-        raise ValueError(f"`centres` must be an integer of at least 1. Received: centres={centres!r}")
-    return centres

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_epos._checks import number
 from keras_epos.losses.proxy_loss import ProxyLoss, own_against_others, softmax_terms
 from keras_epos.losses.terms import Terms
 from keras_epos.pairs import count
@@ -36,8 +37,7 @@ class ProxyNCALoss(ProxyLoss):
 
     def __init__(self, num_classes, temperature=1 / 9, denominator="all", **shared):
         super().__init__(num_classes, **shared)
-        if not temperature > 0:
-            raise ValueError(f"`temperature` must be positive. Received: temperature={temperature}")
+        number("temperature", temperature, "(0, inf)")
         if denominator not in ("all", "others"):
             raise ValueError(f'`denominator` must be "all" or "others". Received: denominator={denominator!r}')
         self.temperature = temperature

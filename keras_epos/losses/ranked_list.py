@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_epos._checks import number
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms
 from keras_epos.pairs import count, is_at_rest, masked_logsumexp, masked_sum
@@ -56,13 +57,9 @@ class RankedListLoss(PairLoss):
                 "`alpha` and `margin` must be distances with 0 < margin <= alpha < 2. "
                 f"Received: alpha={alpha}, margin={margin}"
             )
-        if not (sharpness >= 0 and positive_sharpness >= 0):
-            raise ValueError(
-                "`sharpness` and `positive_sharpness` must be at least 0. "
-                f"Received: sharpness={sharpness}, positive_sharpness={positive_sharpness}"
-            )
-        if not 0 <= balance <= 1:
-            raise ValueError(f"`balance` must be in [0, 1]. Received: balance={balance}")
+        number("sharpness", sharpness, "[0, inf)")
+        number("positive_sharpness", positive_sharpness, "[0, inf)")
+        number("balance", balance, "[0, 1]")
         self.alpha = alpha
         self.margin = margin
         self.sharpness = sharpness

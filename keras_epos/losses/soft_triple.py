@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from keras_epos.losses.proxy_loss import ProxyLoss, checked_centres, softmax_terms
+from keras_epos._checks import integer, number
+from keras_epos.losses.proxy_loss import ProxyLoss, softmax_terms
 from keras_epos.pairs import unit
 
 # Added under the root of the regulariser, as in the authors' code: equal centres then have a gradient.
@@ -36,14 +37,11 @@ class SoftTripleLoss(ProxyLoss):
 
     def __init__(self, num_classes, centres=10, scale=20.0, gamma=0.1, margin=0.01, tau=0.2, **shared):
         super().__init__(num_classes, **shared)
-        for name, value in (("scale", scale), ("gamma", gamma)):
-            if not value > 0:
-                raise ValueError(f"`{name}` must be positive. Received: {name}={value}")
-        if not 0 <= margin < 1:
-            raise ValueError(f"`margin` must be a cosine similarity in [0, 1). Received: margin={margin}")
-        if not tau >= 0:
-            raise ValueError(f"`tau` must be 0 or more. Received: tau={tau}")
-        self.centres = checked_centres(centres)
+        number("scale", scale, "(0, inf)")
+        number("gamma", gamma, "(0, inf)")
+        number("margin", margin, "[0, 1)", "a cosine similarity")
+        number("tau", tau, "[0, inf)")
+        self.centres = integer("centres", centres, 1)
         self.scale = scale
         self.gamma = gamma
         self.margin = margin

@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from keras_epos._checks import number
 from keras_epos.losses.nt_xent import tuplets
 from keras_epos.losses.pair_loss import PairLoss
 
@@ -40,10 +41,8 @@ class TupletMarginLoss(PairLoss):
 
     def __init__(self, margin=5.73, scale=64.0, positives="all", negatives="all", average_over="valid", **shared):
         super().__init__(positives=positives, negatives=negatives, average_over=average_over, **shared)
-        if not 0 <= margin < 90:
-            raise ValueError(f"`margin` must be an angle in degrees, in [0, 90). Received: margin={margin}")
-        if not scale > 0:
-            raise ValueError(f"`scale` must be positive. Received: scale={scale}")
+        number("margin", margin, "[0, 90)", "an angle in degrees,")
+        number("scale", scale, "(0, inf)")
         self.margin = margin
         self.scale = scale
 

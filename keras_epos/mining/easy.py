@@ -2,7 +2,8 @@
 
 from keras import ops
 
-from keras_epos.mining.strategy import Strategy, first, positive_integer, serializable
+from keras_epos._checks import integer
+from keras_epos.mining.strategy import Strategy, first, serializable
 
 
 @serializable
@@ -24,7 +25,7 @@ class Easy(Strategy):
     """
 
     def __init__(self, k=1, copies_above=0.9999, copies="last"):
-        self.k = positive_integer("k", k)
+        self.k = integer("k", k, 1)
         if not 0 < copies_above <= 1:
             raise ValueError(
                 f"`copies_above` must be a cosine similarity in (0, 1]. Received: copies_above={copies_above}"

@@ -1,6 +1,7 @@
 """Hard sampling."""
 
-from keras_epos.mining.strategy import Strategy, first, positive_integer, serializable
+from keras_epos._checks import integer
+from keras_epos.mining.strategy import Strategy, first, serializable
 
 
 @serializable
@@ -14,7 +15,7 @@ class Hard(Strategy):
     """
 
     def __init__(self, k=1):
-        self.k = positive_integer("k", k)
+        self.k = integer("k", k, 1)
 
     @property
     def count(self):

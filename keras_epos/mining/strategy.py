@@ -90,9 +90,3 @@ def first(values, mask, number):
         number = min(number, available) if available is not None else ops.minimum(number, ops.shape(values)[-1])
         _, indices = ops.top_k(values, number)
     return Selection(indices, ops.take_along_axis(mask, indices, axis=-1))
-
-
-def positive_integer(name, value):
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value!r}")
-    return value

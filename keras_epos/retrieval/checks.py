@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 from keras import ops
 
+from keras_epos._checks import integer
+
 
 def _describe(value):
     if value is None or np.isscalar(value):
@@ -208,19 +210,12 @@ def check_metrics(metrics, known):
     return metrics
 
 
-def check_count(name, value):
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
-
-
 def check_ranks(k):
     """Ranks as a tuple of integers."""
     ranks = (k,) if isinstance(k, str) or not isinstance(k, Iterable) or getattr(k, "ndim", 1) == 0 else tuple(k)
     if not ranks:
         raise ValueError(f"`k` must be one or more positive integers. Received: k={k!r}.")
-    for rank in ranks:
-        check_count("k", rank)
-    return tuple(int(rank) for rank in ranks)
+    return tuple(integer("k", rank, 1) for rank in ranks)
 
 
 def check_within(ranks, num_references, consequence):

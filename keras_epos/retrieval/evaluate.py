@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from keras_epos._checks import integer
 from keras_epos.retrieval.checks import (
-    check_count,
     check_gallery_arguments,
     check_matched,
     check_metrics,
@@ -77,7 +77,7 @@ def evaluate(
     """
     metrics = check_metrics(metrics, METRICS)
     ranks = check_ranks(k) if "recall" in metrics else ()
-    check_count("block_size", block_size)
+    integer("block_size", block_size, 1)
     check_order(embeddings, labels, gallery_embeddings)
     check_gallery_arguments(gallery_embeddings, gallery_labels, ids, gallery_ids)
     queries, gallery = sides(embeddings, gallery_embeddings, ids, gallery_ids)

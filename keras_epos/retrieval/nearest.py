@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from keras_epos._checks import integer
 from keras_epos.retrieval.blocks import blocks
-from keras_epos.retrieval.checks import check_count, check_same_dim, check_within
+from keras_epos.retrieval.checks import check_same_dim, check_within
 from keras_epos.retrieval.product import Product
 from keras_epos.retrieval.sides import Side
 from keras_epos.retrieval.top import top
@@ -29,8 +30,8 @@ def nearest(queries, gallery=None, k=10, *, exclude_self=None, block_size=1024):
     """
     if exclude_self is None:
         exclude_self = gallery is None
-    check_count("block_size", block_size)
-    check_count("k", k)
+    integer("block_size", block_size, 1)
+    integer("k", k, 1)
     query_side = Side("queries", queries)
     gallery_side = query_side if gallery is None else Side("gallery", gallery)
     check_same_dim(query_side, gallery_side)

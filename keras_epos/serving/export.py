@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_epos._checks import integer
 from keras_epos.serving import signatures
 
 # Difference allowed between the model and its export, as a share of the largest entry of the embeddings, for
@@ -195,8 +196,7 @@ def _free_version(directory, version):
     if version is None:
         names = os.listdir(directory) if directory.is_dir() else []
         return max((int(name) for name in names if name.isascii() and name.isdigit()), default=0) + 1
-    if not isinstance(version, (int, np.integer)) or isinstance(version, bool) or version < 0:
-        raise ValueError(f"`version` must be an integer from 0, or None. Received: version={version!r}.")
+    version = integer("version", version, 0)
     if (directory / str(version)).exists():
         raise _exists(directory / str(version))
     return version

@@ -1,9 +1,8 @@
 """EmbeddingModel: backbone, dense layer, unit norm; trained by any loss of the library."""
 
-import numbers
-
 import keras
 
+from keras_epos._checks import integer
 from keras_epos.training.adopts_losses import AdoptsLosses
 from keras_epos.training.backbone import load_backbone, pooling_for, set_dtype_policy, warn_of_class_scores
 from keras_epos.training.frozen_layers import freeze_layers, frozen_layers, layers_by_path
@@ -42,10 +41,7 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
     """
 
     def __init__(self, backbone, embedding_dim=128, freeze_batch_norm=False, normalize=True, dtype=None, name=None):
-        if isinstance(embedding_dim, bool) or not isinstance(embedding_dim, numbers.Integral) or embedding_dim < 1:
-            raise ValueError(
-                f"`embedding_dim` must be an integer of at least 1. Received: embedding_dim={embedding_dim!r}"
-            )
+        embedding_dim = integer("embedding_dim", embedding_dim, 1)
         super().__init__(name=name, dtype=dtype)
         self.backbone = load_backbone(backbone)
         warn_of_class_scores(self.backbone)

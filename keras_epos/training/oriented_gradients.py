@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_epos._checks import integer
+
 ORIENTATIONS = 9
 
 
@@ -39,8 +41,7 @@ class OrientedGradients(keras.layers.Layer):
     """
 
     def __init__(self, cell_size=8, **shared):
-        if not isinstance(cell_size, int) or isinstance(cell_size, bool) or cell_size < 1:
-            raise ValueError(f"`cell_size` must be a positive integer. Received: cell_size={cell_size!r}.")
+        cell_size = integer("cell_size", cell_size, 1)
         super().__init__(**shared, autocast=False)  # The squares of 0..255 overflow float16.
         self.cell_size = cell_size
 

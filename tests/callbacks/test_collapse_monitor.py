@@ -115,8 +115,8 @@ def test_warns_of_a_callback_before_it():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"every": 0}, "`every` must be a positive integer"),
-        ({"rank_share": 2}, "`rank_share` must be from 0 to 1"),
+        ({"every": 0}, "`every` must be an integer of at least 1"),
+        ({"rank_share": 2}, "`rank_share` must be in"),
         ({"labels": None}, "`labels` must be given"),
     ],
 )

@@ -190,7 +190,7 @@ def test_outputs_that_are_no_embeddings_are_refused():
         ({"images": IMAGES}, "`labels` must be given"),
         ({"images": IMAGES, "labels": LABELS[:4]}, "4 labels for"),
         ({"images": iter([IMAGES]), "labels": LABELS}, "`images` must give its batches again"),
-        ({"images": IMAGES, "labels": LABELS, "every": 0}, "`every` must be a positive integer"),
+        ({"images": IMAGES, "labels": LABELS, "every": 0}, "`every` must be an integer of at least 1"),
         ({"images": IMAGES, "labels": LABELS, "gallery": (IMAGES,)}, "`gallery` must be"),
         ({"images": IMAGES, "labels": LABELS, "same_class": "genus"}, "`same_class` must be one of"),
     ],

@@ -139,9 +139,9 @@ TEN = {"gallery": (IMAGES[:10], LABELS[:10])}
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"k": (0,)}, "`k` must be a positive integer. Received: k=0"),
-        ({"k": 1.0}, r"`k` must be a positive integer. Received: k=1\.0"),
-        ({"k": "1"}, "`k` must be a positive integer. Received: k='1'"),
+        ({"k": (0,)}, "`k` must be an integer of at least 1. Received: k=0"),
+        ({"k": 1.0}, r"`k` must be an integer of at least 1. Received: k=1\.0"),
+        ({"k": "1"}, "`k` must be an integer of at least 1. Received: k='1'"),
         ({"k": ()}, "one or more positive integers"),
         ({"k": (1, 30)}, "at most the number of references of a query, 29 here"),
         ({"k": 11, **TEN}, "at most the number of references of a query, 10 here"),

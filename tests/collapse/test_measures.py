@@ -132,7 +132,7 @@ def test_nmi():
         (lambda: collapse.spread(np.ones((3, 2)), [0, 0, 0]), "two classes or more"),
         (lambda: collapse.mode_spread(np.ones((3, 2)), [0, 0, 1], [0, 0, 1]), "two modes or more"),
         (lambda: collapse.coinciding(np.ones((3, 2)), [0, 1, 2]), "all labels differ"),
-        (lambda: collapse.coinciding(np.ones((3, 2)), [0, 0, 2], 3), "at most 2"),
+        (lambda: collapse.coinciding(np.ones((3, 2)), [0, 0, 2], 3), "`distance` must be in"),
         (lambda: collapse.coinciding(np.ones((3, 2)), [0, 0, 2], block_size=0), "block_size=0"),
         (lambda: collapse.coinciding(np.ones((3, 2)), [0, 0, 2], True), "distance=True"),
         (lambda: collapse.measure(np.full((3, 2), np.nan), [0, 0, 1]), "must be finite"),

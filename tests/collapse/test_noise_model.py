@@ -255,7 +255,7 @@ def test_wrong_arguments_of_the_others():
         collapse.expected_margin_loss(POINTS, CLASSES, 0.1, boundary=0, num_classes=3)
     with pytest.raises(ValueError, match="`distance` must be at least 0"):
         collapse.two_modes(3, 1, 0.4)
-    with pytest.raises(ValueError, match="`per_mode` must be a positive integer"):
+    with pytest.raises(ValueError, match="`per_mode` must be an integer of at least 1"):
         collapse.two_modes(0, 1, 1)
     with pytest.raises(ValueError, match=r"per_mode=2\.0"):
         collapse.two_modes(2.0, 1, 1)

@@ -163,9 +163,9 @@ def test_a_rare_look_is_far_from_its_class_but_not_from_itself(seed):
     [
         ({"rule": "mean"}, "`rule` must be one of"),
         ({"quantile": 1.0}, "`quantile` must be in"),
-        ({"neighbours": 0}, "`neighbours` must be a positive integer"),
-        ({"principal_dim": 0}, "`principal_dim` must be a positive integer"),
-        ({"block_size": 0}, "`block_size` must be a positive integer"),
+        ({"neighbours": 0}, "`neighbours` must be an integer of at least 1"),
+        ({"principal_dim": 0}, "`principal_dim` must be an integer of at least 1"),
+        ({"block_size": 0}, "`block_size` must be an integer of at least 1"),
         ({"embeddings": np.zeros(10)}, "`embeddings` must be numbers of shape"),
         ({"embeddings": LINE * np.nan}, "`embeddings` must be finite"),
         ({"embeddings": LINE * 1e200}, "`embeddings` must be finite"),

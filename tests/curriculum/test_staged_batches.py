@@ -166,8 +166,8 @@ def test_a_split_can_be_passed_as_it_is():
         ({"weights": (1, 1)}, "`epochs` and `weights` must"),
         ({"classes_per_batch": 4}, "`samples_per_class` must be given with"),
         ({"classes_per_batch": 5, "samples_per_class": 2}, "`classes_per_batch` must be at most"),
-        ({"batch_size": 0}, "`batch_size` must be a positive integer"),
-        ({"steps": 0}, "`steps` must be a positive integer"),
+        ({"batch_size": 0}, "`batch_size` must be an integer of at least 1"),
+        ({"steps": 0}, "`steps` must be an integer of at least 1"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message):

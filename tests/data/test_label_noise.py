@@ -42,7 +42,7 @@ def test_names_stay_names():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: symmetric_noise(LABELS, 1.1), "`share` must be from 0 to 1"),
+        (lambda: symmetric_noise(LABELS, 1.1), "`share` must be in"),
         (lambda: symmetric_noise(LABELS[:, None], 0.1), r"`labels` must have shape \(N,\)"),
         (lambda: symmetric_noise([1, 1], 0.1), "`labels` must hold two classes or more"),
         (lambda: pairwise_noise(LABELS, 0.1, {0: 0}), "`partners` must map a label to another one"),

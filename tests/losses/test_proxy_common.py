@@ -338,7 +338,7 @@ def test_arguments_of_numpy_are_plain_in_the_config():
         ("soft_triple", {"scale": 0}, "`scale` must be positive"),
         ("soft_triple", {"gamma": 0}, "`gamma` must be positive"),
         ("soft_triple", {"margin": 1}, "`margin` must be a cosine similarity"),
-        ("soft_triple", {"tau": -1}, "`tau` must be 0 or more"),
+        ("soft_triple", {"tau": -1}, "`tau` must be at least 0"),
         ("arc_face", {"margin": 28.6}, r"`margin` must be an angle in radians .* math\.radians"),
         ("arc_face", {"margin": 0}, "`margin` must be an angle in radians"),
         ("arc_face", {"scale": 0}, "`scale` must be positive"),

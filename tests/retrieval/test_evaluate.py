@@ -226,10 +226,10 @@ NAN = np.where(np.arange(6)[:, None] < 2, np.nan, GOOD)
         ((GOOD, np.full(6, 2**24, np.float32)), {}, "too large to be exact"),
         ((GOOD, range(6)), {"k": 1}, "`labels` must give at least one query"),
         ((GOOD, LABELS), {"k": 6}, "`k` must be at most the number of references of a query, 5"),
-        ((GOOD, LABELS), {"k": 0}, "`k` must be a positive integer"),
+        ((GOOD, LABELS), {"k": 0}, "`k` must be an integer of at least 1"),
         ((GOOD, LABELS), {"k": ()}, "`k` must be one or more"),
         ((GOOD, LABELS), {"metrics": "nmi"}, "`metrics` must be some of"),
-        ((GOOD, LABELS), {"k": 1, "block_size": 0}, "`block_size` must be a positive integer"),
+        ((GOOD, LABELS), {"k": 1, "block_size": 0}, "`block_size` must be an integer of at least 1"),
         ((GOOD, LABELS, GOOD), {}, "`gallery_labels` must be given"),
         ((GOOD, LABELS, GOOD[:, :2], LABELS), {}, "`gallery_embeddings` must have the 3 columns"),
         ((GOOD, LABELS, GOOD, list("aabbcc")), {"k": 1}, "must be of the kind of `labels`"),
@@ -252,7 +252,7 @@ def test_nearest_speaks_of_its_own_gallery():
     with pytest.raises(ValueError, match=r"5 here\. Received: k=10\. Pass a smaller `k`, or a larger gallery"):
         nearest(np.eye(3, 5), np.eye(5), k=10)
     for k in ((1, 2), 1.0, True):
-        with pytest.raises(ValueError, match="`k` must be a positive integer"):
+        with pytest.raises(ValueError, match="`k` must be an integer of at least 1"):
             nearest(np.eye(5), k=k)
 
 

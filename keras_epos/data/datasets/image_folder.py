@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_epos._checks import number
 from keras_epos.data.datasets.class_folders import ENDINGS, read_class_folders
 from keras_epos.data.datasets.split import Split, TrainQueryGallery, TrainTest, TrainValidationTest, numbered
 
@@ -55,7 +56,7 @@ def image_folder(data_dir, *, test_classes=None, validation_classes=0, test_imag
             f"No images in the sub-folders of {root.absolute()}.\nThe layout is "
             f"<folder>/<class>/<image>, images ending in {', '.join(ENDINGS)}."
         )
-    _check_share("test_images", test_images)
+    number("test_images", test_images, "[0, 1)", "a share", "To use all to train, pass 0.")
     labels, names = numbered(found.classes)
     split = Split(found.paths, labels, names)
     if found.parts[0] is not None:
@@ -104,13 +105,6 @@ def _folders_as_split(root, parts, validation_classes):
         f"`data_dir` must hold `train` with `test` or `validation` or both, or `query` and `gallery`. Received: "
         f"folders of {sorted(present)} in {root}. Pass the folder of one part instead."
     )
-
-
-def _check_share(name, share):
-    if isinstance(share, bool) or not isinstance(share, (int, float, np.floating)) or not 0 <= share < 1:
-        raise ValueError(
-            f"`{name}` must be a share in [0, 1). Received: {name}={share!r}. To use all to train, pass 0."
-        )
 
 
 def _hold_out(name, wanted, split):
