@@ -138,7 +138,7 @@ def test_pair_weights_are_drawn(tmp_path):
 
 
 def test_noise_model_prints_its_tables_and_is_drawn(tmp_path):
-    script = SCRIPT.with_name("noise_model.py")
+    script = SCRIPT.parents[1] / "studies/noise_model.py"
     output = run(tmp_path, "--draws", 20, "--seeds", 1, "--steps", 0.01, script=script)
     assert "0.1    0.018000    0.018000    0.019708    0.021415" in output
     assert output.count("easy") == 14

@@ -262,7 +262,7 @@ def test_what_is_no_embedding_or_class_is_turned_away():
             ClassHierarchy.from_embeddings(embeddings, labels)
     with pytest.raises(ValueError, match="`labels` must be classes of the hierarchy"):
         ClassHierarchy.from_embeddings(POINTS, LABELS).distance(0, [1, 7])
-    with pytest.raises(ValueError, match="`count` must be an integer from 0 to 2. Received: count=3"):
+    with pytest.raises(ValueError, match="`count` must be an integer from 0 to 2"):
         nearest_classes(np.eye(3), 3)
     tree = ClassHierarchy.from_embeddings(POINTS, LABELS)
     for call, message in (

@@ -1,6 +1,6 @@
 """Show on two hidden modes of one class what label noise does with all positives and with easy positives.
 
-Three tables and a picture of this project's formalisation, `keras_epos.collapse.noise_model`: the exact expected loss
+Three tables and a picture of this project's formalization, `noise_theory`: the exact expected loss
 has its minimum where the modes are one point; with easy positives and enough samples of a mode it does not; and
 gradient descent on points of the plane, with labels flipped anew at every step, ends accordingly.
 """
@@ -14,10 +14,8 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import noise_theory as theory
 import numpy as np
-from plots import OTHERS, QUIET, RIGHT, WRONG
-
-from keras_epos import collapse
 
 MARGIN, FLIP = 0.2, 0.1
 PER_MODE = 8
@@ -25,8 +23,9 @@ DISTANCES = (0, 0.1, 0.2, 0.4, 0.8)
 STEPS = {"triplet": 6000, "margin": 8000}
 # Distance between the modes, distance of the other class and noise at the start.
 STARTS = {"triplet": (0.6, np.hypot(0.3, 0.6), 0.03), "margin": (0.3, np.hypot(0.15, 0.9), 0.02)}
-MODES = collapse.two_modes(PER_MODE, 0, 1)[2]
-COLOURS = (OTHERS[1], OTHERS[2], QUIET)
+MODES = theory.two_modes(PER_MODE, 0, 1)[2]
+RIGHT, WRONG, QUIET = "#2a9d5c", "#d1495b", "#6c757d"
+COLORS = ("#1f6fb2", "#c77d1e", QUIET)
 
 
 def main():
@@ -47,9 +46,9 @@ def print_expectation():
     print("Expected triplet loss of all positives, exact, over the distance between the modes\n")
     print(f"{'flips':>8}{'bound':>12}" + "".join(f"{distance:>12}" for distance in DISTANCES))
     for flip in (0, 0.02, 0.05, 0.1, 0.2):
-        loss = partial(collapse.expected_triplet_loss, flip_probability=flip, margin=MARGIN)
-        values = [collapse.triplet_bound(flip, MARGIN)]
-        values += [collapse.lowest_two_mode_loss(loss, 6, distance, MARGIN)[0] for distance in DISTANCES]
+        loss = partial(theory.expected_triplet_loss, flip_probability=flip, margin=MARGIN)
+        values = [theory.triplet_bound(flip, MARGIN)]
+        values += [theory.lowest_two_mode_loss(loss, 6, distance, MARGIN)[0] for distance in DISTANCES]
         print(f"{flip:>8}" + "".join(f"{value:>12.6f}" for value in values))
 
 
@@ -65,9 +64,9 @@ def print_draws(draws):
 
 def simulated(per_mode, flip, positives, distance, draws):
     loss = partial(
-        collapse.simulated_triplet_loss, flip_probability=flip, positives=positives, margin=MARGIN, draws=draws
+        theory.simulated_triplet_loss, flip_probability=flip, positives=positives, margin=MARGIN, draws=draws
     )
-    return collapse.lowest_two_mode_loss(loss, per_mode, distance, MARGIN)[0]
+    return theory.lowest_two_mode_loss(loss, per_mode, distance, MARGIN)[0]
 
 
 def print_descents(seeds, share):
@@ -89,12 +88,12 @@ def print_descents(seeds, share):
 def descent(loss, flip, positives, seeds, share=1, **settings):
     """`Descent` from two modes, and the measures of each seed."""
     distance, other_distance, noise = STARTS[loss]
-    points, classes, modes = collapse.two_modes(PER_MODE, distance, other_distance)
+    points, classes, modes = theory.two_modes(PER_MODE, distance, other_distance)
     steps = max(1, round(STEPS[loss] * share))
-    end = collapse.descend(
+    end = theory.descend(
         points, classes, flip, loss, positives, MARGIN, noise=noise, steps=steps, seeds=seeds, **settings
     )
-    return end, [collapse.point_spread(found, classes, modes) for found in end.points]
+    return end, [theory.point_spread(found, classes, modes) for found in end.points]
 
 
 def draw(path, draws, share):
@@ -121,29 +120,29 @@ def draw_paths(axes, path):
     """Draw where each point started (hollow), how it went and where it ended (filled)."""
     # Mode 1 is drawn larger, so that it is seen where mode 2 lies on it.
     for mode, size in ((2, 30), (0, 52), (1, 20)):
-        points, colour = path[:, mode == MODES], COLOURS[mode]
-        axes.plot(*points.transpose(2, 0, 1), color=colour, linewidth=0.6, alpha=0.35, zorder=1)
-        axes.scatter(*points[0].T, s=20, facecolors="white", edgecolors=colour, linewidths=0.8, zorder=2)
-        axes.scatter(*points[-1].T, s=size, color=colour, edgecolors="white", linewidths=0.6, zorder=3)
+        points, color = path[:, mode == MODES], COLORS[mode]
+        axes.plot(*points.transpose(2, 0, 1), color=color, linewidth=0.6, alpha=0.35, zorder=1)
+        axes.scatter(*points[0].T, s=20, facecolors="white", edgecolors=color, linewidths=0.8, zorder=2)
+        axes.scatter(*points[-1].T, s=size, color=color, edgecolors="white", linewidths=0.6, zorder=3)
     axes.set_aspect("equal", "datalim")
     axes.set(xticks=[], yticks=[])
 
 
 def name_starts(axes, points):
     for mode, name in enumerate(("mode 1", "mode 2", "other class")):
-        start, style = points[mode == MODES], {"color": COLOURS[mode], "ha": "center", "size": 9}
+        start, style = points[mode == MODES], {"color": COLORS[mode], "ha": "center", "size": 9}
         axes.annotate(name, (start[:, 0].mean(), start[:, 1].max()), (0, 6), textcoords="offset points", **style)
 
 
 def draw_losses(axes, draws):
     """Draw the mean loss over the distance between the modes, as a multiple of that at distance 0."""
     distances = np.linspace(0, 0.8, 17)
-    for positives, colour in (("all", WRONG), ("easy", RIGHT)):
+    for positives, color in (("all", WRONG), ("easy", RIGHT)):
         means = np.array([simulated(PER_MODE, FLIP, positives, distance, draws)[0] for distance in distances])
         means, lowest = means / means[0], np.argmin(means)
-        axes.plot(distances, means, color=colour, linewidth=2)
-        axes.scatter(distances[lowest], means[lowest], s=45, color=colour, zorder=3, clip_on=False)
-        axes.annotate(f"{positives} positives", (0.6, means[12] + 0.04), color=colour, ha="right", size=9)
+        axes.plot(distances, means, color=color, linewidth=2)
+        axes.scatter(distances[lowest], means[lowest], s=45, color=color, zorder=3, clip_on=False)
+        axes.annotate(f"{positives} positives", (0.6, means[12] + 0.04), color=color, ha="right", size=9)
     axes.set_title("mean loss, lowest at the dot", size=10, loc="left")
     axes.set(xlabel="distance between the modes", ylabel="loss (1: modes in one point)", xlim=(0, 0.8))
     axes.spines[["top", "right"]].set_visible(False)

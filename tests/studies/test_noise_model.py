@@ -6,10 +6,9 @@ The tables are reference values of this project's formalisation, printed with as
 from functools import partial
 from itertools import permutations, product
 
+import noise_theory as theory
 import numpy as np
 import pytest
-
-from keras_epos import collapse
 
 GENERATOR = np.random.default_rng(0)
 POINTS, CLASSES = GENERATOR.normal(size=(5, 2)) * 0.3, np.array([4, 4, 7, 7, 9])
@@ -30,7 +29,7 @@ def all_observations(classes, flip_probability, num_classes):
 @pytest.mark.parametrize("num_classes", [2, 3, 4])
 @pytest.mark.parametrize("flip_probability", [0, 0.1, 0.35, 1])
 def test_probabilities_of_triplets_by_enumeration(num_classes, flip_probability):
-    found = collapse.triplet_probabilities(flip_probability, num_classes)
+    found = theory.triplet_probabilities(flip_probability, num_classes)
     cases = {"aab": (0, 0, 1), "aaa": (0, 0, 0), "aba": (0, 1, 0), "abc": (0, 1, 2)}
     for name, classes in cases.items():
         if max(classes) >= num_classes:
@@ -46,7 +45,7 @@ def test_probabilities_of_triplets_by_enumeration(num_classes, flip_probability)
 
 def test_probabilities_of_three_classes():
     np.testing.assert_allclose(
-        collapse.triplet_probabilities(0.1, 3), [0.772125, 0.085750, 0.049625, 0.085750], atol=1e-15
+        theory.triplet_probabilities(0.1, 3), [0.772125, 0.085750, 0.049625, 0.085750], atol=1e-15
     )
 
 
@@ -62,8 +61,8 @@ def test_expected_losses_by_enumeration(num_classes):
             sign = 1 if labels[i] == labels[j] else -1
             margin += likely * hinge(sign * (distances[i, j] - 0.5) + 0.3) / 20
     arguments = {"flip_probability": 0.2, "margin": 0.3, "num_classes": num_classes}
-    assert collapse.expected_triplet_loss(POINTS, CLASSES, **arguments) == pytest.approx(triplet, rel=1e-12)
-    assert collapse.expected_margin_loss(POINTS, CLASSES, boundary=0.5, **arguments) == pytest.approx(margin, rel=1e-12)
+    assert theory.expected_triplet_loss(POINTS, CLASSES, **arguments) == pytest.approx(triplet, rel=1e-12)
+    assert theory.expected_margin_loss(POINTS, CLASSES, boundary=0.5, **arguments) == pytest.approx(margin, rel=1e-12)
 
 
 DISTANCES = (0, 0.1, 0.2, 0.4)
@@ -78,10 +77,10 @@ EXACT = {
 
 @pytest.mark.parametrize("flip_probability", EXACT)
 def test_noise_selects_collapse(flip_probability):
-    loss = partial(collapse.expected_triplet_loss, flip_probability=flip_probability, margin=0.2)
-    values, others = zip(*(collapse.lowest_two_mode_loss(loss, 6, distance) for distance in DISTANCES), strict=True)
+    loss = partial(theory.expected_triplet_loss, flip_probability=flip_probability, margin=0.2)
+    values, others = zip(*(theory.lowest_two_mode_loss(loss, 6, distance) for distance in DISTANCES), strict=True)
     np.testing.assert_allclose(values, EXACT[flip_probability], atol=6e-7)
-    assert values[0] == pytest.approx(collapse.triplet_bound(flip_probability, 0.2), rel=1e-14, abs=1e-16)
+    assert values[0] == pytest.approx(theory.triplet_bound(flip_probability, 0.2), rel=1e-14, abs=1e-16)
     if flip_probability == 0:
         assert values == pytest.approx((0, 0, 0, 0), abs=1e-15)
     else:
@@ -92,13 +91,13 @@ def test_noise_selects_collapse(flip_probability):
 
 @pytest.mark.parametrize("positives", [None, "random", "easy"])
 def test_no_distance_of_the_other_class_is_lower(positives):
-    loss = partial(collapse.expected_triplet_loss, flip_probability=0.1)
+    loss = partial(theory.expected_triplet_loss, flip_probability=0.1)
     if positives:
-        loss = partial(collapse.simulated_triplet_loss, flip_probability=0.1, positives=positives, draws=20)
+        loss = partial(theory.simulated_triplet_loss, flip_probability=0.1, positives=positives, draws=20)
     for distance in DISTANCES:
-        lowest, _ = collapse.lowest_two_mode_loss(loss, 3, distance)
+        lowest, _ = theory.lowest_two_mode_loss(loss, 3, distance)
         grid = np.linspace(distance / 2 + 1e-9, 1.2, 100)
-        found = min(loss(*collapse.two_modes(3, distance, other)[:2]) for other in grid)
+        found = min(loss(*theory.two_modes(3, distance, other)[:2]) for other in grid)
         assert np.ravel(found)[0] >= np.ravel(lowest)[0] - 1e-9
 
 
@@ -110,16 +109,16 @@ def segments(inside, between):
 
 @pytest.mark.parametrize("flip_probability", [0.05, 0.3])
 def test_bounds_hold_and_are_reached_at_equal_distances_only(flip_probability):
-    triplet = partial(collapse.expected_triplet_loss, flip_probability=flip_probability, margin=0.2)
-    margin = partial(collapse.expected_margin_loss, flip_probability=flip_probability, margin=0.2)
-    bound = collapse.triplet_bound(flip_probability, 0.2)
-    assert collapse.margin_bound(flip_probability, 0.2) == pytest.approx(4 * bound)
+    triplet = partial(theory.expected_triplet_loss, flip_probability=flip_probability, margin=0.2)
+    margin = partial(theory.expected_margin_loss, flip_probability=flip_probability, margin=0.2)
+    bound = theory.triplet_bound(flip_probability, 0.2)
+    assert theory.margin_bound(flip_probability, 0.2) == pytest.approx(4 * bound)
     generator = np.random.default_rng(1)
     for scale, boundary in product((0.05, 0.2, 0.5), (0.1, 0.2, 0.6)):
         points = generator.normal(size=(9, 2)) * scale
         assert triplet(points, np.arange(9) % 2) > bound + 1e-4
         assert margin(points, np.arange(9) % 2, boundary=boundary) > 4 * bound + 1e-4
-    # Two points a class can be equally far from each other and need not collapse.
+    # Two points a class can be equally far from each other and need not theory.
     assert triplet(*segments(0.4, 0.6)) == pytest.approx(bound, rel=1e-12)
     assert margin(*segments(0.4, 0.8), boundary=0.6) == pytest.approx(4 * bound, rel=1e-12)
     assert triplet(*segments(0.4, 0.65)) > bound
@@ -128,9 +127,9 @@ def test_bounds_hold_and_are_reached_at_equal_distances_only(flip_probability):
 
 def test_a_learned_boundary_collapses_many_points_and_a_fixed_one_does_not():
     def loss(inside, between, boundary):
-        return collapse.expected_margin_loss(*collapse.two_modes(6, inside, between)[:2], 0.1, 0.2, boundary)
+        return theory.expected_margin_loss(*theory.two_modes(6, inside, between)[:2], 0.1, 0.2, boundary)
 
-    bound = collapse.margin_bound(0.1, 0.2)
+    bound = theory.margin_bound(0.1, 0.2)
     assert loss(0, 0.4, 0.2) == pytest.approx(bound, rel=1e-14)
     grid = [
         (loss(inside, between, boundary), inside, between, boundary)
@@ -150,13 +149,13 @@ def test_a_learned_boundary_collapses_many_points_and_a_fixed_one_does_not():
 
 def test_without_noise_the_margin_loss_leaves_room():
     for inside in (0, 0.1, 0.4):
-        points, classes, _ = collapse.two_modes(6, inside, 0.8)
-        assert collapse.expected_margin_loss(points, classes, 0, 0.2, 0.6) == pytest.approx(0, abs=1e-12)
+        points, classes, _ = theory.two_modes(6, inside, 0.8)
+        assert theory.expected_margin_loss(points, classes, 0, 0.2, 0.6) == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize("positives", ["all", "random", "easy"])
 def test_draws_agree_with_enumeration(positives):
-    points, classes, _ = collapse.two_modes(2, 0.5, 0.4)
+    points, classes, _ = theory.two_modes(2, 0.5, 0.4)
     points = points + np.random.default_rng(2).normal(size=points.shape) * 0.05
     distances = np.linalg.norm(points[:, None] - points, axis=-1)
     total = likely_ones = 0.0
@@ -173,7 +172,7 @@ def test_draws_agree_with_enumeration(positives):
                     count += share
         if count:
             total, likely_ones = total + likely * terms / count, likely_ones + likely
-    mean, error = collapse.simulated_triplet_loss(points, classes, 0.15, positives, draws=20000)
+    mean, error = theory.simulated_triplet_loss(points, classes, 0.15, positives, draws=20000)
     assert 0 < error < 0.01 * mean
     assert abs(mean - total / likely_ones) < 4 * error
 
@@ -181,11 +180,11 @@ def test_draws_agree_with_enumeration(positives):
 def test_labels_flip_as_often_as_they_should_and_to_every_other_class():
     uniform = np.random.default_rng(3).random((20000, 4))
     classes = np.array([0, 1, 2, 3])
-    labels = collapse.noisy_labels.observed_labels(classes, 0.3, 4, uniform)
+    labels = theory.noisy_labels.observed_labels(classes, 0.3, 4, uniform)
     for column, true in enumerate(classes):
         share = np.bincount(labels[:, column], minlength=4) / len(labels)
         np.testing.assert_allclose(share, np.where(np.arange(4) == true, 0.7, 0.1), atol=0.015)
-    assert (collapse.noisy_labels.observed_labels(classes, 0, 4, uniform) == classes).all()
+    assert (theory.noisy_labels.observed_labels(classes, 0, 4, uniform) == classes).all()
 
 
 # Samples of a mode, flip probability, positives, draws of the reference, and its means at distances 0, .2, .4, .8.
@@ -206,15 +205,15 @@ DRAWN = [
 @pytest.mark.parametrize(("per_mode", "flip_probability", "positives", "reference_draws", "reference"), DRAWN)
 def test_easy_positives_prefer_modes_apart(per_mode, flip_probability, positives, reference_draws, reference):
     draws = {2: 3000, 4: 2000, 8: 600, 16: 200}[per_mode]
-    loss = partial(collapse.simulated_triplet_loss, flip_probability=flip_probability, positives=positives, draws=draws)
+    loss = partial(theory.simulated_triplet_loss, flip_probability=flip_probability, positives=positives, draws=draws)
     means = []
     for distance, expected in zip((0, 0.2, 0.4, 0.8), reference, strict=True):
-        (mean, error), other_distance = collapse.lowest_two_mode_loss(loss, per_mode, distance)
+        (mean, error), other_distance = theory.lowest_two_mode_loss(loss, per_mode, distance)
         means.append(mean)
         if positives == "random" and distance == 0.8:
             # The reference looked for the best distance of the other class up to .9 only; the loss is lower at 1.
             assert other_distance == pytest.approx(1)
-            at_reference, error = loss(*collapse.two_modes(per_mode, distance, 0.9)[:2])
+            at_reference, error = loss(*theory.two_modes(per_mode, distance, 0.9)[:2])
             assert mean < at_reference
             mean = at_reference
         assert abs(mean - expected) < 4 * error * np.sqrt(1 + draws / reference_draws) + 5e-5
@@ -243,21 +242,21 @@ WRONG = [
 def test_wrong_arguments(name, wrong, message):
     right = {"points": POINTS, "classes": CLASSES, "flip_probability": 0.1, "num_classes": 3}
     with pytest.raises(ValueError, match=message):
-        getattr(collapse, name)(**{**right, **wrong})
+        getattr(theory, name)(**{**right, **wrong})
 
 
 def test_wrong_arguments_of_the_others():
     with pytest.raises(ValueError, match="`positives` must be one of"):
-        collapse.simulated_triplet_loss(POINTS, CLASSES, 0.1, "nearest", num_classes=3)
+        theory.simulated_triplet_loss(POINTS, CLASSES, 0.1, "nearest", num_classes=3)
     with pytest.raises(ValueError, match="`draws` must be"):
-        collapse.simulated_triplet_loss(POINTS, CLASSES, 0.1, num_classes=3, draws=1)
+        theory.simulated_triplet_loss(POINTS, CLASSES, 0.1, num_classes=3, draws=1)
     with pytest.raises(ValueError, match="`boundary` must be positive"):
-        collapse.expected_margin_loss(POINTS, CLASSES, 0.1, boundary=0, num_classes=3)
+        theory.expected_margin_loss(POINTS, CLASSES, 0.1, boundary=0, num_classes=3)
     with pytest.raises(ValueError, match="`distance` must be at least 0"):
-        collapse.two_modes(3, 1, 0.4)
+        theory.two_modes(3, 1, 0.4)
     with pytest.raises(ValueError, match="`per_mode` must be an integer of at least 1"):
-        collapse.two_modes(0, 1, 1)
+        theory.two_modes(0, 1, 1)
     with pytest.raises(ValueError, match=r"per_mode=2\.0"):
-        collapse.two_modes(2.0, 1, 1)
+        theory.two_modes(2.0, 1, 1)
     with pytest.raises(ValueError, match="`margin` must be positive"):
-        collapse.triplet_bound(0.1, -1)
+        theory.triplet_bound(0.1, -1)
