@@ -1,6 +1,8 @@
 """Every line of code in the tables of the documents names something that exists, and builds."""
 
 import ast
+import doctest
+import inspect
 import re
 from pathlib import Path
 
@@ -171,6 +173,38 @@ def test_the_programs_about_photographs_name_what_exists(tmp_path, monkeypatch):
     assert len(names["train"]) == 80
     names["model"].save("photos.keras")
     exec(saved, names)
+
+
+def examples():
+    """Name of a public object, the object, and what doctest finds in its docstring."""
+    parser, names = doctest.DocTestParser(), {**shared_names(), "np": np}
+    for package in (keras_epos, keras_epos.collapse, keras_epos.curriculum, keras_epos.data, keras_epos.retrieval):
+        for name in package.__all__:
+            member = getattr(package, name)
+            if inspect.isclass(member) or inspect.isfunction(member):
+                yield name, member, parser.get_doctest(member.__doc__, dict(names), name, None, 0)
+
+
+def test_the_examples_in_docstrings_run(tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.chdir(tmp_path)
+    tf.config.run_functions_eagerly(True)
+    try:
+        runner, without = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS), set()
+        for name, member, example in examples():
+            runner.run(example)
+            if not example.examples and has_choices(member):
+                without.add(name)
+    finally:
+        tf.config.run_functions_eagerly(False)
+    assert not runner.failures
+    assert without == {"EmbeddingLoss", "PairLoss", "PairWeightingLoss", "ProxyLoss", "HierarchyRebuild"}
+
+
+def has_choices(member):
+    kinds = keras.losses.Loss, keras.callbacks.Callback, keras.Model, keras_epos.mining.Strategy
+    return inspect.isclass(member) and issubclass(member, kinds)
 
 
 def test_the_choice_of_a_loss_names_what_builds():

@@ -42,6 +42,11 @@ class BestInterpolation(keras.callbacks.Callback):
 
     Raises:
         ValueError: When an argument is none of these; and when `fit` begins, if `start` is of another model.
+
+    Examples:
+        >>> recall = keras_epos.RecallAtK(images, labels, k=(1,))
+        >>> best = keras_epos.BestInterpolation(recall, shares=(0, 0.5, 1))
+        >>> callbacks = [recall, best]  # for model.fit
     """
 
     def __init__(self, recall, shares=(0, 0.25, 0.5, 0.75, 1), start=None):

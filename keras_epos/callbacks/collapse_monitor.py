@@ -48,6 +48,12 @@ class CollapseMonitor(KnownArguments, keras.callbacks.Callback):
 
     Raises:
         ValueError: as `RecallAtK` does, and for limits out of range.
+
+    Examples:
+        >>> monitor = keras_epos.CollapseMonitor(images, labels)
+        >>> history = model.fit(images, labels, callbacks=[monitor], verbose=0)
+        >>> "intra_inter_ratio" in monitor.history[-1]
+        True
     """
 
     def __init__(

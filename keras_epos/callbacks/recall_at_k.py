@@ -66,6 +66,12 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
     Raises:
         ValueError: when arguments do not fit each other, as far as they are known; and when training begins, when the
             model does not return one vector `(B, D)` an image or its embeddings are not finite.
+
+    Examples:
+        >>> recall = keras_epos.RecallAtK(images, labels, k=(1,))
+        >>> history = model.fit(images, labels, callbacks=[recall], verbose=0)
+        >>> sorted(recall.history[-1])
+        ['epoch', 'map@r', 'queries_without_match', 'r_precision', 'recall@1']
     """
 
     def __init__(

@@ -14,6 +14,15 @@ class StageByEpoch(KnownArguments, keras.callbacks.Callback):
     Args:
         batches: `keras_epos.curriculum.StagedBatches`, the data set of the `fit`; or whatever has `start_epoch(epoch)`
             and `stage(epoch)`.
+
+    Examples:
+        >>> parts = keras_epos.curriculum.split(embeddings, labels)
+        >>> batches = keras_epos.curriculum.StagedBatches(images, labels, parts, epochs=(1, 1, 1), batch_size=8)
+        >>> history = model.fit(
+        ...     batches, epochs=3, shuffle=False, callbacks=[keras_epos.StageByEpoch(batches)], verbose=0
+        ... )
+        >>> [int(stage) for stage in history.history["stage"]]
+        [0, 1, 2]
     """
 
     def __init__(self, batches):

@@ -23,6 +23,11 @@ def measure(embeddings, labels, modes=None):
 
     Raises:
         ValueError: as the single measures do.
+
+    Examples:
+        >>> values = keras_epos.collapse.measure(embeddings, labels)
+        >>> "intra_inter_ratio" in values
+        True
     """
     values = {
         **_recall("recall@1", embeddings, labels),
@@ -51,6 +56,10 @@ def mode_nmi(embeddings, modes, seed=0):
     Raises:
         ImportError: if scikit-learn is missing.
         ValueError: for shapes that do not fit or embeddings that are not finite.
+
+    Examples:
+        >>> print(f"{keras_epos.collapse.mode_nmi(np.eye(2)[[0, 0, 1, 1]], np.array([0, 0, 1, 1])):.1f}")
+        1.0
     """
     try:
         from sklearn.cluster import KMeans

@@ -23,6 +23,10 @@ def effective_rank(embeddings, labels=None):
         ValueError: for shapes that do not fit or embeddings that are not finite.
 
     Reference: Roy and Vetterli 2007, "The effective rank: a measure of effective dimensionality".
+
+    Examples:
+        >>> print(f"{keras_epos.collapse.effective_rank(embeddings):.0f} of {embeddings.shape[1]} directions")
+        4 of 4 directions
     """
     rows = unit_rows(embeddings)
     if labels is None:

@@ -30,6 +30,11 @@ def split(embeddings, labels, num_parts=3, rule="quantile", **arguments):
         ValueError: for shapes that do not fit, embeddings that are not finite, or arguments out of range.
 
     Reference: Guo et al. 2018, https://arxiv.org/abs/1808.01097.
+
+    Examples:
+        >>> parts = keras_epos.curriculum.split(embeddings, labels, rule="nearest")
+        >>> len(parts)
+        40
     """
     integer("num_parts", num_parts, 1)
     return split_by(density(embeddings, labels, rule, **arguments), labels, num_parts)

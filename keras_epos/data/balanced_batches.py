@@ -93,6 +93,12 @@ def balanced_batches(
         ValueError: if a request cannot be met, at once; or while iterating, for on_error='raise', with
             the name of the input, as a `tf.errors.InvalidArgumentError` on TensorFlow. On JAX, for
             labels beyond 32 bits, which JAX would cut.
+
+    Examples:
+        >>> batches = keras_epos.data.balanced_batches(images, labels, classes_per_batch=4, samples_per_class=5)
+        >>> x, y = next(iter(batches))
+        >>> tuple(x.shape), np.bincount(y)
+        ((20, 4), array([5, 5, 5, 5]))
     """
     refuse_stream(inputs)
     indices = BatchIndices(

@@ -33,6 +33,11 @@ class BatchIndices:
 
     Raises:
         ValueError: if the labels are not integers, a number is a float, or fewer than P classes are left.
+
+    Examples:
+        >>> indices = keras_epos.data.BatchIndices(labels, classes_per_batch=4, samples_per_class=2)
+        >>> np.bincount(labels[indices(0)])
+        array([2, 2, 2, 2])
     """
 
     def __init__(

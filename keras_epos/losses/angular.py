@@ -13,7 +13,7 @@ from keras_epos.pairs import count, masked_sum
 
 @keras.saving.register_keras_serializable(package="keras_epos")
 class AngularLoss(PairLoss):
-    """Keeps the angle small under which a negative sees the anchor and its positive.
+    """Bounds the angle at the negative in the triangle of anchor, positive and negative.
 
         loss_a = sum_p log(1 + sum_n exp(4 t (S_an + S_pn) - 2 (1 + t) S_ap)),  t = tan(alpha)^2
         weight of the pair (a, p) = -2 (1 + t) q,  of (a, n) and of (p, n) = 4 t q_n, where q = sum_n q_n and
@@ -24,11 +24,21 @@ class AngularLoss(PairLoss):
     positive; positives from a memory have none, since only rows of the batch are compared with the negatives.
     `negatives="semi_hard"` needs one positive an anchor. The paper also adds the N-pairs loss: `WeightedSum` does.
 
+    - Needs: two classes in a batch, and two samples of a class.
+    - Choose it when: one margin does not fit all classes: an angle does not change with scale.
+    - See also: `TripletLoss`, `NPairsLoss`.
+
     Args:
         alpha: Upper bound of that angle in degrees, in (0, 60]. Larger lets the negatives weigh more than the positive.
         positives, negatives, average_over, shared: See `PairLoss`.
 
     Reference: Wang et al. 2017, https://arxiv.org/abs/1708.01682.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.AngularLoss(alpha=40.0)
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        1.895
     """
 
     def __init__(self, alpha=45.0, positives="all", negatives="all", average_over="valid", **shared):

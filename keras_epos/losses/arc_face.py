@@ -19,9 +19,13 @@ class ArcFaceLoss(ProxyLoss):
         t_i = S_iy - margin * sin(margin)      beyond, where the cosine would rise again
         weight of c = scale * (softmax over logits)_c,  weight of y = -(sum of the others' weights) * dt_i/dS_iy
 
-    `dt/dS = cos(margin) + sin(margin) / tan(angle)` grows without bound as the angle vanishes, while the gradient of
-    the embedding does not; at an angle of exactly 0 or pi it is taken for `cos(margin)` and 1. Choose it like
-    `CosFaceLoss`.
+    `dt/dS = cos(margin) + sin(margin) / tan(angle)` grows without bound as the angle vanishes, while the gradient
+    of the embedding does not; at an angle of exactly 0 or pi it is taken for `cos(margin)` and 1.
+
+    - Needs: labels in `[0, num_classes)`, and a model that trains the proxies: `EmbeddingModel` or
+      `MetricLearningModel`.
+    - Choose it when: classes are known and have many samples, such as people in face recognition.
+    - See also: `CosFaceLoss`, `SubCenterArcFaceLoss`.
 
     Args:
         num_classes, learning_rate_multiplier, shared: See `ProxyLoss`.
@@ -29,6 +33,11 @@ class ArcFaceLoss(ProxyLoss):
         scale: Positive number, the inverse of a temperature.
 
     Reference: Deng et al. 2019, https://arxiv.org/abs/1801.07698.
+
+    Examples:
+        >>> model = keras_epos.EmbeddingModel(backbone, embedding_dim=8)
+        >>> model.compile("adam", loss=keras_epos.ArcFaceLoss(num_classes=4))
+        >>> history = model.fit(images, labels, verbose=0)
     """
 
     def __init__(self, num_classes, margin=0.5, scale=64.0, **shared):
@@ -66,12 +75,22 @@ class SubCenterArcFaceLoss(ArcFaceLoss):
     at centres of their own and the clean ones stay together. To keep the modes of a class on purpose, see
     `SoftTripleLoss`.
 
+    - Needs: labels in `[0, num_classes)`, and a model that trains the proxies: `EmbeddingModel` or
+      `MetricLearningModel`.
+    - Choose it when: labels are wrong, and classes are known and have many samples.
+    - See also: `ArcFaceLoss`, `SoftTripleLoss`.
+
     Args:
         num_classes, learning_rate_multiplier, shared: See `ProxyLoss`.
         margin, scale: See `ArcFaceLoss`.
         centres: Proxies of each class.
 
     Reference: Deng et al. 2020, https://www.ecva.net/papers/eccv_2020/papers_ECCV/papers/123560715.pdf.
+
+    Examples:
+        >>> model = keras_epos.EmbeddingModel(backbone, embedding_dim=8)
+        >>> model.compile("adam", loss=keras_epos.SubCenterArcFaceLoss(num_classes=4))
+        >>> history = model.fit(images, labels, verbose=0)
     """
 
     def __init__(self, num_classes, margin=0.5, scale=64.0, centres=3, **shared):

@@ -18,7 +18,11 @@ class BinomialDevianceLoss(PairLoss):
 
     A contrastive loss with soft borders. Each side is a mean, so that the many negatives do not outweigh the few
     positives; but easy pairs are in it, and with all negatives most of them weigh next to nothing: consider
-    `negatives="hard"`. Needs two samples of a class and two classes in a batch.
+    `negatives="hard"`.
+
+    - Needs: two classes in a batch, and two samples of a class.
+    - Choose it when: you want a contrastive loss with soft borders that balances the two sides.
+    - See also: `ContrastiveLoss`, `MultiSimilarityLoss`.
 
     Args:
         alpha: Sharpness of the positives, positive.
@@ -28,6 +32,12 @@ class BinomialDevianceLoss(PairLoss):
 
     References: Yi et al. 2014, https://arxiv.org/abs/1407.4979; with a mean of each side: Wang et al. 2019,
     https://arxiv.org/abs/1904.06627.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.BinomialDevianceLoss(negatives="hard")
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        14.441
     """
 
     def __init__(

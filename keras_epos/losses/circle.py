@@ -22,8 +22,12 @@ class CircleLoss(PairLoss):
     flows through `alpha`: the gradient is not the derivative of the value. `keras.losses.Circle` has the same value but
     differentiates `alpha` too, so its weights have `2 (1 - S_ap)` for `alpha_p` and `2 S_an` for `alpha_n`.
 
-    A strong default when all positives are to come together. Needs two samples of a class and two classes in a batch;
-    each side shares one weight among its pairs, so that few or many positives, or only the easy one, weigh the same.
+    Each side shares one weight among its pairs, so that few or many positives, or only the easy one, weigh the
+    same.
+
+    - Needs: two classes in a batch, and two samples of a class.
+    - Choose it when: all positives are to come together; it is a strong default then.
+    - See also: `MultiSimilarityLoss`.
 
     Args:
         margin: In (0, 1), in units of similarity; smaller asks for more. The decision boundary is the circle
@@ -33,6 +37,12 @@ class CircleLoss(PairLoss):
         positives, negatives, average_over, shared: See `PairLoss`.
 
     Reference: Sun et al. 2020, https://arxiv.org/abs/2002.10857.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.CircleLoss(margin=0.25)
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        44.464
     """
 
     def __init__(self, margin=0.4, gamma=80.0, positives="all", negatives="all", average_over="valid", **shared):

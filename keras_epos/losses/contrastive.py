@@ -17,6 +17,10 @@ class ContrastiveLoss(PairLoss):
 
     The oldest loss of the field and still a strong one; the weights do not look at the rest of the batch.
 
+    - Needs: two classes in a batch, and two samples of a class.
+    - Choose it when: one threshold of similarity must hold for all classes, as in verification.
+    - See also: `MarginLoss`, `BinomialDevianceLoss`.
+
     Args:
         positive_margin: Cosine similarity in [-1, 1] from which a positive is at rest.
         negative_margin: Cosine similarity in [-1, 1], at most `positive_margin`, to which a negative is pushed.
@@ -24,6 +28,12 @@ class ContrastiveLoss(PairLoss):
 
     References: Hadsell et al. 2006, https://doi.org/10.1109/CVPR.2006.100; the cosine form: Wang et al. 2019,
     https://arxiv.org/abs/1904.06627.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.ContrastiveLoss(negative_margin=0.3)
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        0.332
     """
 
     def __init__(

@@ -17,12 +17,22 @@ class CosFaceLoss(ProxyLoss):
     The margin asks for more than the right class, so classes become tighter than with `NormalizedSoftmaxLoss`. For
     many samples of each class; with few, or noisy labels, take a smaller margin.
 
+    - Needs: labels in `[0, num_classes)`, and a model that trains the proxies: `EmbeddingModel` or
+      `MetricLearningModel`.
+    - Choose it when: classes are known, and are to be tighter than with `NormalizedSoftmaxLoss`.
+    - See also: `ArcFaceLoss`, `NormalizedSoftmaxLoss`.
+
     Args:
         num_classes, learning_rate_multiplier, shared: See `ProxyLoss`.
         margin: Cosine similarity in [0, 1).
         scale: Positive number, the inverse of a temperature.
 
     Reference: Wang et al. 2018, https://arxiv.org/abs/1801.09414.
+
+    Examples:
+        >>> model = keras_epos.EmbeddingModel(backbone, embedding_dim=8)
+        >>> model.compile("adam", loss=keras_epos.CosFaceLoss(num_classes=4))
+        >>> history = model.fit(images, labels, verbose=0)
     """
 
     def __init__(self, num_classes, margin=0.35, scale=64.0, **shared):

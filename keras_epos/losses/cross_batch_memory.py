@@ -13,7 +13,7 @@ from keras_epos.pairs import is_known, masks
 
 @keras.saving.register_keras_serializable(package="keras_epos")
 class CrossBatchMemory(EmbeddingLoss):
-    """Lets a pair loss look for positives and negatives in earlier batches too.
+    """Adds the embeddings of earlier batches to the references of a pair loss.
 
     The anchors are those of the batch, the references are the batch and the last `size` embeddings of earlier
     steps, as they were then and without gradient. So small batches see many hard pairs. Every pair loss and every
@@ -28,6 +28,10 @@ class CrossBatchMemory(EmbeddingLoss):
     towards it teaches nothing. So positives are told apart by the identity of the sample, and `y_true` is
     `(B, 2)`: class label and sample id, which `keras_epos.data.balanced_batches(..., ids=True)` yields. With
     `memory_positives=False` the memory gives negatives alone and plain labels are enough.
+
+    - Needs: `y_true` of label and sample id, from `balanced_batches(..., ids=True)`, and an `EmbeddingModel`.
+    - Choose it when: memory allows only small batches.
+    - See also: `keras_epos.data.balanced_batches`.
 
     Args:
         loss: A `PairLoss`. Its reduction and its mean hold.
@@ -47,6 +51,12 @@ class CrossBatchMemory(EmbeddingLoss):
         ValueError: If ids are missing in training, or an argument is out of range.
 
     Reference: Wang et al. 2020, https://arxiv.org/abs/1912.06798.
+
+    Examples:
+        >>> loss = keras_epos.CrossBatchMemory(keras_epos.ContrastiveLoss(), size=64, warm_up_steps=0)
+        >>> model = keras_epos.EmbeddingModel(backbone, embedding_dim=8)
+        >>> model.compile("adam", loss=loss)
+        >>> history = model.fit(keras_epos.data.balanced_batches(images, labels, 4, 2, ids=True), verbose=0)
     """
 
     needs_adoption = True

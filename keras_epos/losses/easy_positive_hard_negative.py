@@ -20,9 +20,13 @@ class EasyPositiveHardNegativeLoss(NTXentLoss):
     counts only if `S_ap > 0` and `S_an > 0` by more than rounding; the mean is over these, 0 if there are none.
 
     The pairs are fixed, so there are no `positives` and `negatives`. `NTXentLoss(0.1, "easy", "hard")` is the loss
-    without the rule of the signs and with a copy where there is no other positive: choose it unless results are to be
-    compared with the published ones. Give each class at least 4 samples in a batch. Plain hard negatives can collapse
-    a network that starts from nothing; `semi_hard=True` is the safer choice.
+    without the rule of the signs and with a copy where there is no other positive: choose it unless results are to
+    be compared with the published ones. Plain hard negatives can collapse a network that starts from nothing;
+    `semi_hard=True` is the safer choice.
+
+    - Needs: two classes in a batch, and 4 or more samples per class: with 2, easy positives are all positives.
+    - Choose it when: results are to be compared with the published ones.
+    - See also: `NTXentLoss`.
 
     Args:
         temperature: Positive number in units of similarity.
@@ -30,6 +34,12 @@ class EasyPositiveHardNegativeLoss(NTXentLoss):
         same_class, ignore_label, reduction, name, dtype: See `PairLoss`.
 
     Reference: Xuan et al. 2020, https://arxiv.org/abs/1904.04370.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.EasyPositiveHardNegativeLoss(semi_hard=True)
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        0.127
     """
 
     _ARGUMENTS = ("temperature", "semi_hard", "same_class", "ignore_label", "reduction", "name", "dtype")

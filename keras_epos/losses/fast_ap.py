@@ -26,8 +26,11 @@ class FastAPLoss(PairLoss):
     side. A positive may be pushed away, into a bin where positives are denser. An anchor whose positives all lie in
     nearer bins than its negatives is at rest.
 
-    It optimises a ranking and not a margin; choose it for large batches with many samples of a class. Memory grows with
-    B^2 and does not grow with `num_bins`.
+    Memory grows with B^2 and does not grow with `num_bins`.
+
+    - Needs: two classes in a batch, and two samples of a class.
+    - Choose it when: the order of the results counts, batches are large and hold many samples per class.
+    - See also: `SmoothAPLoss`.
 
     Args:
         num_bins: Number of bins over squared distances from 0 to 4; more of them rank
@@ -36,6 +39,12 @@ class FastAPLoss(PairLoss):
             precision at the nearest positive.
 
     Reference: Cakir et al. 2019, "Deep Metric Learning to Rank", https://doi.org/10.1109/CVPR.2019.00196.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.FastAPLoss(num_bins=20)
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        0.250
     """
 
     metric = "squared_euclidean"

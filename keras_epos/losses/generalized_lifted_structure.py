@@ -11,7 +11,7 @@ from keras_epos.pairs import hinge, masked_logsumexp
 
 @keras.saving.register_keras_serializable(package="keras_epos")
 class GeneralizedLiftedStructureLoss(PairLoss):
-    """Asks that a smooth maximum over the anchor's positives be nearer than one over its negatives, by a margin.
+    """Puts a smooth maximum over the anchor's positives nearer than one over its negatives, by a margin.
 
         loss_a = max(0, log sum_p exp(-s_ap) + log sum_n exp(s_an) + margin)
         weight of p = -exp(-s_ap) / sum_k exp(-s_ak),  weight of n = exp(s_an) / sum_k exp(s_ak),  0 at rest
@@ -20,8 +20,9 @@ class GeneralizedLiftedStructureLoss(PairLoss):
     above are multiplied by its slope. A pair is weighed against its own side only. Every sample more raises the loss,
     so the margin belongs to a size of batch; with `positives="easy", negatives="hard"` it is a triplet loss.
 
-    Choose it for what triplets do with hard mining, but smoothly and with every pair of the anchor. Needs two samples
-    of a class and two classes in a batch.
+    - Needs: two classes in a batch, and two samples of a class.
+    - Choose it when: you want what triplets do with hard mining, but smoothly and with every pair of the anchor.
+    - See also: `LiftedStructureLoss`, `TripletLoss`.
 
     Args:
         margin: Any number in the units of `metric`, or `"soft"`.
@@ -29,6 +30,12 @@ class GeneralizedLiftedStructureLoss(PairLoss):
         positives, negatives, average_over, shared: See `PairLoss`.
 
     Reference: Hermans et al. 2017, https://arxiv.org/abs/1703.07737.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.GeneralizedLiftedStructureLoss(margin="soft")
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        0.980
     """
 
     def __init__(

@@ -15,7 +15,7 @@ METRICS = ("squared_euclidean", "euclidean")
 
 @keras.saving.register_keras_serializable(package="keras_epos")
 class HierarchicalTripletLoss(PairLoss):
-    """Triplet loss that asks for a wide margin between classes far apart in the class tree, a narrow one between kin.
+    """Triplet loss with margins from a class tree: wide between distant classes, narrow between near ones.
 
     Anchor `a` with positives `p` and negatives `n`, where `s` is the distance negated:
 
@@ -32,9 +32,13 @@ class HierarchicalTripletLoss(PairLoss):
     Made for `anchor_neighbour_batches`, whose classes are close to each other. All triplets of a batch count, in
     `O(B^2)` memory; with easy positives those of the nearest positive.
 
-    On the average over its triplets, two classes meet their margin once they are `beta` farther apart than `d_H`, which
-    is about as far apart as they were when the tree was built. So a tree built anew in every epoch asks for ever more.
-    Where that costs generalisation build it less often, or take `linkage="single"`, whose `d_H` are the smallest.
+    Margins grow with every rebuild, because two classes meet their margin only when they are `beta` farther apart
+    than they were when the tree was built. If test recall drops, rebuild less often (`HierarchyRebuild(...,
+    every=5)`) or take `linkage="single"`, whose `d_H` are the smallest.
+
+    - Needs: two classes in a batch, and two samples of a class. And a tree, from `HierarchyRebuild`.
+    - Choose it when: classes form a hierarchy of likeness; measure it against `TripletLoss`.
+    - See also: `keras_epos.hierarchy`, `HierarchyRebuild`.
 
     Args:
         num_classes: Number of classes in training, at least 2; labels must lie in `[0, num_classes)`.
@@ -51,6 +55,11 @@ class HierarchicalTripletLoss(PairLoss):
 
     Reference: Ge, Huang, Dong and Scott 2018, https://arxiv.org/abs/1810.06951. The paper leaves open how distances to
     merged nodes are computed, and one transcription of it subtracts distances that are not squared.
+
+    Examples:
+        >>> model = keras_epos.EmbeddingModel(backbone, embedding_dim=8)
+        >>> model.compile("adam", loss=keras_epos.HierarchicalTripletLoss(num_classes=4))
+        >>> history = model.fit(images, labels, verbose=0)
     """
 
     needs_adoption = True

@@ -25,6 +25,10 @@ class IntraPairVarianceLoss(PairLoss):
     negatives, and keeps no modes apart; it is made to be added to `TupletMarginLoss` by a `WeightedSum`. Where `m_n` is
     negative the factor moves the border away from 0, as it stands in the paper.
 
+    - Needs: two classes in a batch, and two samples of a class.
+    - Choose it when: another loss is to be evened out; alone it does not tell positives from negatives.
+    - See also: `TupletMarginLoss`, `WeightedSum`.
+
     Args:
         positive_epsilon: Relative slack below the mean of the positives, in [0, 1).
         negative_epsilon: Relative slack above the mean of the negatives, at least 0.
@@ -32,6 +36,12 @@ class IntraPairVarianceLoss(PairLoss):
             drawn together. An anchor has one term, active when one of its hinges is; the mean over anchors is the loss.
 
     Reference: Yu and Tao 2019, https://doi.org/10.1109/ICCV.2019.00659.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.IntraPairVarianceLoss()
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        0.044
     """
 
     def __init__(

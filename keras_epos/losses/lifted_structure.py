@@ -10,7 +10,7 @@ from keras_epos.pairs import LOWEST, count, hinge, is_at_rest, masked_logsumexp,
 
 @keras.saving.register_keras_serializable(package="keras_epos")
 class LiftedStructureLoss(PairLoss):
-    """Holds every positive pair against the negatives of both of its ends.
+    """Compares every positive pair with the negatives of both of its ends.
 
         J_ap = D_ap + log(sum_{n of a} exp(margin - D_an) + sum_{n of p} exp(margin - D_pn))
         loss_a = sum_p max(0, J_ap)^2 / 2
@@ -22,11 +22,21 @@ class LiftedStructureLoss(PairLoss):
     batches with many classes. The negatives of `p` are those selected for it as an anchor; positives from a memory
     have none. As published the mean is over the positive pairs.
 
+    - Needs: two classes in a batch, and two samples of a class.
+    - Choose it when: batches are large and hold many classes.
+    - See also: `GeneralizedLiftedStructureLoss`.
+
     Args:
         margin: Any number, in units of distance.
         positives, negatives, average_over, shared: See `PairLoss`.
 
     Reference: Oh Song et al. 2016, https://arxiv.org/abs/1511.06452.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.LiftedStructureLoss(margin=0.5)
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        1.493
     """
 
     metric = "euclidean"

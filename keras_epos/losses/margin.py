@@ -18,6 +18,10 @@ class MarginLoss(PairLoss):
     with Euclidean distances `D` between unit rows; each active pair has weight 1 by its distance. Made for
     `negatives="distance_weighted"`.
 
+    - Needs: two classes in a batch, and two samples of a class.
+    - Choose it when: one distance is to separate all classes, or each class is to learn its own.
+    - See also: `ContrastiveLoss`, `DistanceWeighted`.
+
     Args:
         margin: Half the width of the gap, in units of distance, positive.
         boundary: Distance in (0, 2), called beta in the paper; its starting value when it is learned.
@@ -27,6 +31,12 @@ class MarginLoss(PairLoss):
         positives, negatives, average_over, shared: See `PairLoss`.
 
     Reference: Wu et al. 2017, https://arxiv.org/abs/1706.07567.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.MarginLoss(positives="easy", negatives="all")
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        0.709
     """
 
     metric = "euclidean"

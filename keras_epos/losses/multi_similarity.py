@@ -23,7 +23,9 @@ class MultiSimilarityLoss(PairLoss):
         weight of p = -z_p / (1 + sum z) with z = exp(-alpha (S - base));  weight of n = z_n / (1 + sum z) with
         z = exp(beta (S - base))
 
-    A strong default when classes look alike all through; batches of 5 or more samples per class.
+    - Needs: two classes in a batch, and 5 or more samples per class.
+    - Choose it when: classes look alike all through; it is a strong default then.
+    - See also: `CircleLoss`, `EasyPositiveTripletLoss`.
 
     Args:
         alpha: Sharpness of the positives, positive.
@@ -36,6 +38,12 @@ class MultiSimilarityLoss(PairLoss):
         positives, negatives, average_over, shared: See `PairLoss`.
 
     References: Wang et al. 2019, https://arxiv.org/abs/1904.06627 (constants of the authors' released code).
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.MultiSimilarityLoss(base=0.8)
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        0.253
     """
 
     def __init__(

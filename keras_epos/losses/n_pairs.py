@@ -19,11 +19,21 @@ class NPairsLoss(PairLoss):
     one pair of each class, the first of a pair is the anchor and its negatives are the second ones of the other pairs;
     here every sample is an anchor, with all positives and all negatives that are selected.
 
+    - Needs: two classes in a batch, and two samples of a class. Add a `NormPenalty`.
+    - Choose it when: embeddings keep their length, as with `EmbeddingModel(normalize=False)`.
+    - See also: `NTXentLoss`, `NormPenalty`.
+
     Args:
         normalize: Whether rows are divided by their norm. Mining compares by cosine similarity either way.
         positives, negatives, average_over, shared: See `PairLoss`.
 
     Reference: Sohn 2016, https://papers.nips.cc/paper/6200.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.NPairsLoss()
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        0.957
     """
 
     has_triplets = True

@@ -11,7 +11,7 @@ from keras_epos.pairs import masked_logsumexp
 
 @keras.saving.register_keras_serializable(package="keras_epos")
 class NCALoss(PairLoss):
-    """Raises the chance that the anchor, choosing a neighbour at random by distance, chooses one of its class.
+    """Raises the chance that a neighbor drawn at random by distance is of the anchor's class.
 
         loss_a = -log(sum_p exp(-scale D_ap^2) / (sum_p exp(-scale D_ap^2) + sum_n exp(-scale D_an^2)))
         weight of p = -scale (1 - chance) softmax_p,  weight of n = scale (1 - chance) softmax_n
@@ -19,7 +19,11 @@ class NCALoss(PairLoss):
     with `D^2` the squared distances between unit rows, `chance` the fraction in the logarithm and each softmax over
     its own side, of `-scale D^2`; the weights are those by the squared distance. One near positive is enough: the
     far ones have hardly any weight, the more so the larger `scale`, so that a class may keep its modes even with
-    all positives. Needs two samples of a class and two classes in a batch.
+    all positives.
+
+    - Needs: two classes in a batch, and two samples of a class.
+    - Choose it when: a class may keep its looks even with all positives.
+    - See also: `ProxyNCALoss`, `NTXentLoss`.
 
     Args:
         scale: Positive number by squared distance, which runs from 0 to 4; larger looks at nearer neighbours only.
@@ -27,6 +31,12 @@ class NCALoss(PairLoss):
         positives, negatives, average_over, shared: See `PairLoss`.
 
     Reference: Goldberger et al. 2005, https://papers.nips.cc/paper/2566.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.NCALoss(scale=4.0)
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        0.877
     """
 
     metric = "squared_euclidean"

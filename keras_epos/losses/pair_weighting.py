@@ -13,7 +13,7 @@ from keras_epos.pairs import masked_sum
 
 @keras.saving.register_keras_serializable(package="keras_epos")
 class PairWeightingLoss(PairLoss):
-    """Pulls and pushes each pair with the weight that a function of yours gives it.
+    """Pulls and pushes each pair with the weight that your function gives it.
 
     In general pair weighting a loss *is* its weights `w`, the derivatives by the similarities. This one starts there:
 
@@ -27,6 +27,10 @@ class PairWeightingLoss(PairLoss):
             return ops.sigmoid(2 * (0.5 - positives.similarity)), ops.sigmoid(40 * (negatives.similarity - 0.5))
 
         loss = keras_epos.PairWeightingLoss(softly, positives="easy")
+
+    - Needs: two classes in a batch, and two samples of a class.
+    - Choose it when: you know how strongly each pair is to be pulled and pushed, but not the loss.
+    - See also: `PairLoss.pair_weights`.
 
     Args:
         weight_fn: `(positives, negatives) -> (pull, push)`. It gets a `Side` each, of the selected pairs, whose

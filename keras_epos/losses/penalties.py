@@ -36,6 +36,12 @@ class NormPenalty(Penalty):
         shared: See `EmbeddingLoss`.
 
     Reference: Sohn 2016, https://papers.nips.cc/paper/6200.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.NormPenalty()
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        1.000
     """
 
     def penalty(self, embeddings, known):
@@ -52,6 +58,12 @@ class ZeroMeanPenalty(Penalty):
         shared: See `EmbeddingLoss`.
 
     Reference: Yuan et al. 2019, https://arxiv.org/abs/1904.02616.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.ZeroMeanPenalty()
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        1.200
     """
 
     def penalty(self, embeddings, known):
@@ -69,6 +81,12 @@ class KoLeoPenalty(Penalty):
         shared: See `EmbeddingLoss`.
 
     Reference: Sablayrolles et al. 2019, https://arxiv.org/abs/1806.03198.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.KoLeoPenalty()
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        0.861
     """
 
     def penalty(self, embeddings, known):
@@ -92,6 +110,12 @@ class SpreadOutPenalty(PairLoss):
         negatives, shared: See `PairLoss`; `positives` does nothing.
 
     Reference: Zhang et al. 2017, "Learning Spread-out Local Feature Descriptors", https://arxiv.org/abs/1708.06320.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.SpreadOutPenalty()
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        0.292
     """
 
     def __init__(self, negatives="all", **shared):

@@ -11,7 +11,7 @@ from keras_epos.pairs import count, masked_logsumexp
 
 @keras.saving.register_keras_serializable(package="keras_epos")
 class ProxyAnchorLoss(ProxyLoss):
-    """Lets each proxy pull the samples of its class and push all others, the hardest of the batch most.
+    """Makes each proxy pull the samples of its class and push all others, the hardest of the batch most.
 
         loss = mean over classes c in the batch of log(1 + sum over samples i of c of exp(-alpha (S_ic - margin)))
              + mean over all classes c of log(1 + sum over samples i not of c of exp(alpha (S_ic + margin)))
@@ -24,12 +24,22 @@ class ProxyAnchorLoss(ProxyLoss):
     outliers; wants large batches, in which a proxy meets several samples of its class, and proxies that learn faster
     than the network: the authors use `learning_rate_multiplier=100`.
 
+    - Needs: labels in `[0, num_classes)`, and a model that trains the proxies: `EmbeddingModel` or
+      `MetricLearningModel`.
+    - Choose it when: training is to converge fast, and some samples are outliers.
+    - See also: `ProxyNCALoss`, `MultiSimilarityLoss`.
+
     Args:
         num_classes, learning_rate_multiplier, shared: See `ProxyLoss`.
         margin: Cosine similarity in [0, 1); a positive is at rest well above it, a negative well below its negation.
         alpha: Positive number, the inverse of a temperature; higher looks only at the hardest samples.
 
     Reference: Kim et al. 2020, https://arxiv.org/abs/2003.13911.
+
+    Examples:
+        >>> model = keras_epos.EmbeddingModel(backbone, embedding_dim=8)
+        >>> model.compile("adam", loss=keras_epos.ProxyAnchorLoss(num_classes=4))
+        >>> history = model.fit(images, labels, verbose=0)
     """
 
     def __init__(self, num_classes, margin=0.1, alpha=32.0, **shared):

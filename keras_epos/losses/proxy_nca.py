@@ -11,7 +11,7 @@ from keras_epos.pairs import count
 
 @keras.saving.register_keras_serializable(package="keras_epos")
 class ProxyNCALoss(ProxyLoss):
-    """Asks that each sample be nearer to the proxy of its class than to those of the other classes.
+    """Puts each sample nearer to the proxy of its class than to those of the other classes.
 
         loss_i = -log(exp(-D_iy / temperature) / sum_c exp(-D_ic / temperature)),  y the class of i
         weight of c = 2 softmax_c(-D_i / temperature) / temperature,  weight of y = -sum of the others' weights
@@ -26,6 +26,11 @@ class ProxyNCALoss(ProxyLoss):
     loss is `NormalizedSoftmaxLoss` at half the temperature. Sensitive to the learning rate of the proxies: try
     `learning_rate_multiplier=10` and more.
 
+    - Needs: labels in `[0, num_classes)`, and a model that trains the proxies: `EmbeddingModel` or
+      `MetricLearningModel`.
+    - Choose it when: distances are to be Euclidean, or a paper is to be repeated.
+    - See also: `NormalizedSoftmaxLoss`, `NCALoss`.
+
     Args:
         num_classes, learning_rate_multiplier, shared: See `ProxyLoss`.
         temperature: Positive number in units of squared distance; lower looks only at the nearest classes.
@@ -33,6 +38,11 @@ class ProxyNCALoss(ProxyLoss):
 
     References: Movshovitz-Attias et al. 2017, https://arxiv.org/abs/1703.07464; Teh et al. 2020,
     https://arxiv.org/abs/2004.01113.
+
+    Examples:
+        >>> model = keras_epos.EmbeddingModel(backbone, embedding_dim=8)
+        >>> model.compile("adam", loss=keras_epos.ProxyNCALoss(num_classes=4))
+        >>> history = model.fit(images, labels, verbose=0)
     """
 
     def __init__(self, num_classes, temperature=1 / 9, denominator="all", **shared):

@@ -25,6 +25,10 @@ class RankedListLoss(PairLoss):
     so each side of an anchor has the same total weight however many pairs it has. Since positives rest inside a sphere
     and need not meet, classes keep some of their structure. An anchor has one term.
 
+    - Needs: two classes in a batch, and two samples of a class.
+    - Choose it when: classes are to keep some of their structure, and a class has many samples in the batch.
+    - See also: `MarginLoss`.
+
     Args:
         alpha: Radius of the outer sphere, a distance in (0, 2), best a little above 1, to which negatives are pushed.
         margin: Width of the gap between the spheres, in (0, alpha].
@@ -35,6 +39,12 @@ class RankedListLoss(PairLoss):
         positives, negatives, average_over, shared: See `PairLoss`.
 
     References: Wang et al. 2019, https://arxiv.org/abs/1903.03238; defaults of the authors' released code.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.RankedListLoss()
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        0.305
     """
 
     metric = "euclidean"

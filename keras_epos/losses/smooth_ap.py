@@ -11,7 +11,7 @@ from keras_epos.pairs import for_each_true, masked_sum
 
 @keras.saving.register_keras_serializable(package="keras_epos")
 class SmoothAPLoss(PairLoss):
-    """Raises the average precision of each anchor's ranking, with every comparison of two similarities made soft.
+    """Raises the average precision of each anchor's ranking, with soft comparisons of similarities.
 
         loss_a = 1 - (1 / |P|) sum_p R_p / (R_p + N_p) = (1 / |P|) sum_p N_p / (R_p + N_p)
         R_p = 1 + sum over the other positives q of sigmoid((S_aq - S_ap) / temperature),  the rank among positives
@@ -25,8 +25,11 @@ class SmoothAPLoss(PairLoss):
     reciprocal rank of the nearest positive: Recall@1 and no more. The anchor is not among its own positives, as in
     evaluation; in the authors' code it is, which makes the loss smaller. An anchor has one term.
 
-    It optimises a ranking and not a margin; choose it for large batches with many samples of a class. A pass for each
-    positive keeps memory at B^2.
+    A pass for each positive keeps memory at B^2.
+
+    - Needs: two classes in a batch, and two samples of a class.
+    - Choose it when: the order of the results counts, batches are large and hold many samples per class.
+    - See also: `FastAPLoss`.
 
     Args:
         temperature: Positive number in units of similarity; lower is nearer to the true ranks, and fewer pairs have a
@@ -34,6 +37,12 @@ class SmoothAPLoss(PairLoss):
         positives, negatives, average_over, shared: See `PairLoss`.
 
     Reference: Brown et al. 2020, https://arxiv.org/abs/2007.12163.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.SmoothAPLoss(temperature=0.1)
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        0.297
     """
 
     def __init__(self, temperature=0.01, positives="all", negatives="all", average_over="valid", **shared):

@@ -25,6 +25,10 @@ class SNRContrastiveLoss(PairLoss):
     as in the paper, to keep that mean at 0. An anchor whose entries are all the same is at distance 0 from everything
     and has no gradient. Mining compares by cosine all the same.
 
+    - Needs: two classes in a batch, and two samples of a class.
+    - Choose it when: embeddings keep their length, and pairs are to be judged relative to it.
+    - See also: `ContrastiveLoss`, `ZeroMeanPenalty`.
+
     Args:
         positive_margin: Distance, at least 0, within which a positive is at rest.
         negative_margin: Distance, at least `positive_margin`, to which a negative is pushed.
@@ -33,6 +37,12 @@ class SNRContrastiveLoss(PairLoss):
         positives, negatives, average_over, shared: See `PairLoss`.
 
     Reference: Yuan et al. 2019, https://arxiv.org/abs/1904.02616.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.SNRContrastiveLoss()
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        8.320
     """
 
     def __init__(

@@ -24,6 +24,11 @@ class SoftTripleLoss(ProxyLoss):
     class, so the class keeps its modes. `R` draws together centres that a class does not need; it is part of every
     sample's loss and of the gradient of the proxies alone.
 
+    - Needs: labels in `[0, num_classes)`, and a model that trains the proxies: `EmbeddingModel` or
+      `MetricLearningModel`.
+    - Choose it when: classes are known and have several looks.
+    - See also: `SubCenterArcFaceLoss`, `EasyPositiveTripletLoss`.
+
     Args:
         num_classes, learning_rate_multiplier, shared: See `ProxyLoss`.
         centres: Proxies of each class, at least as many as a class has modes.
@@ -33,6 +38,11 @@ class SoftTripleLoss(ProxyLoss):
         tau: Weight of the regulariser, 0 or more.
 
     Reference: Qian et al. 2019, https://arxiv.org/abs/1909.05235.
+
+    Examples:
+        >>> model = keras_epos.EmbeddingModel(backbone, embedding_dim=8)
+        >>> model.compile("adam", loss=keras_epos.SoftTripleLoss(num_classes=4))
+        >>> history = model.fit(images, labels, verbose=0)
     """
 
     def __init__(self, num_classes, centres=10, scale=20.0, gamma=0.1, margin=0.01, tau=0.2, **shared):

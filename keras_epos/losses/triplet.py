@@ -11,7 +11,7 @@ from keras_epos.pairs import count, for_each_true, hinge, is_at_rest, masked_sum
 
 @keras.saving.register_keras_serializable(package="keras_epos")
 class TripletLoss(PairLoss):
-    """Asks that each selected negative be farther from its anchor than the selected positive, by a margin.
+    """Puts each selected negative farther from its anchor than the selected positive, by a margin.
 
     Anchor `a` with positives `p` and negatives `n`, where `s` is the similarity, or the distance negated:
 
@@ -21,8 +21,11 @@ class TripletLoss(PairLoss):
     and with `margin="soft"` the hinge becomes `log(1 + exp(s_an - s_ap))`. With `negatives="semi_hard"` each
     positive has its own negative; otherwise all pairs of what was selected count, in O(B^2) memory.
 
-    Needs at least two samples of a class and two classes in a batch; easy positives differ from all positives
-    from three samples of a class on.
+    Easy positives differ from all positives from three samples of a class on.
+
+    - Needs: two classes in a batch, and two samples of a class.
+    - Choose it when: you want the best-known baseline; with `positives="easy"` classes keep their looks.
+    - See also: `EasyPositiveTripletLoss`, `TupletMarginLoss`.
 
     Args:
         margin: Positive number in the units of `metric`, or `"soft"`.
@@ -31,6 +34,12 @@ class TripletLoss(PairLoss):
 
     References: Schroff et al. 2015, https://arxiv.org/abs/1503.03832; soft: Hermans et al. 2017,
     https://arxiv.org/abs/1703.07737.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.TripletLoss(0.5, positives="easy")
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        0.100
     """
 
     has_triplets = True
@@ -93,13 +102,21 @@ class TripletLoss(PairLoss):
 class EasyPositiveTripletLoss(TripletLoss):
     """Triplet loss that pulls each anchor only towards its nearest positive, so a class keeps its modes.
 
-    `TripletLoss(positives="easy", negatives="semi_hard")` under a name of its own. Use it when classes have
-    several looks or labels are noisy; give each class at least 4, better 8 or more samples in a batch.
+    `TripletLoss(positives="easy", negatives="semi_hard")` under a name of its own.
 
-    Args:
-        See `TripletLoss`.
+    - Needs: two classes in a batch, and 4 or more samples per class: with 2, easy positives are all positives.
+    - Choose it when: classes have several looks, or labels are wrong.
+    - See also: `TripletLoss`, `keras_epos.Easy`.
+
+    The arguments are those of `TripletLoss`.
 
     Reference: Levi et al. 2020, https://arxiv.org/abs/2006.05162.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.EasyPositiveTripletLoss(margin=0.5)
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        0.100
     """
 
     def __init__(

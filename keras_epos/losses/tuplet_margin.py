@@ -27,7 +27,9 @@ class TupletMarginLoss(PairLoss):
     `positives="easy"` keeps the nearest positive at that angle. At angles of 0 and 180 degrees the sine is left out of
     the derivative.
 
-    Needs two samples of a class and two classes in a batch; the more negatives the better.
+    - Needs: two classes in a batch, and two samples of a class. The more negatives the better.
+    - Choose it when: `NTXentLoss` overfits the hardest positives.
+    - See also: `NTXentLoss`, `IntraPairVarianceLoss`.
 
     Args:
         margin: Angle in degrees, in [0, 90).
@@ -35,6 +37,12 @@ class TupletMarginLoss(PairLoss):
         positives, negatives, average_over, shared: See `PairLoss`.
 
     Reference: Yu and Tao 2019, https://doi.org/10.1109/ICCV.2019.00659.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.TupletMarginLoss()
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        3.332
     """
 
     has_triplets = True

@@ -16,7 +16,7 @@ TAKEN = ("loss", "valid_anchors")
 
 @keras.saving.register_keras_serializable(package="keras_epos")
 class WeightedSum(EmbeddingLoss):
-    """Adds up losses on the same output; an `EmbeddingModel` logs each of them under its name.
+    """Adds up losses on the same output. An `EmbeddingModel` logs each of them under its name.
 
         keras_epos.WeightedSum(
             {"pairs": keras_epos.MultiSimilarityLoss(), "spread": keras_epos.SpreadOutPenalty()}, {"spread": 0.1}
@@ -40,6 +40,12 @@ class WeightedSum(EmbeddingLoss):
 
     Raises:
         ValueError: If a loss is none of these, its name cannot stand in the logs, or a weight has no loss.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.WeightedSum({"pairs": "triplet", "spread": keras_epos.KoLeoPenalty()}, {"spread": 0.1})
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        0.086
     """
 
     takes_label_rows = True

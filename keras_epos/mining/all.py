@@ -5,7 +5,14 @@ from keras_epos.mining.strategy import Selection, Strategy, serializable
 
 @serializable
 class All(Strategy):
-    """Every candidate."""
+    """Every candidate.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.NTXentLoss(0.1, positives=keras_epos.All())
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        0.967
+    """
 
     count = None
 

@@ -22,6 +22,11 @@ class DistanceWeighted(Drawing):
         seed: Integer or `None`.
 
     Reference: Wu et al. 2017, https://arxiv.org/abs/1706.07567.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.MarginLoss(negatives=keras_epos.DistanceWeighted(seed=0))
+        >>> value = float(loss(np.array([0, 0, 1, 1]), embeddings))
     """
 
     sides = ("negatives",)

@@ -22,6 +22,12 @@ class Easy(Strategy):
 
     Reference: Levi et al. 2020, https://arxiv.org/abs/2006.05162; the copies: Xuan et al. 2020,
     https://arxiv.org/abs/1904.04370.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.NTXentLoss(0.1, positives=keras_epos.Easy(k=2))
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        0.967
     """
 
     def __init__(self, k=1, copies_above=0.9999, copies="last"):

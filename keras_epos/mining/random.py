@@ -12,6 +12,11 @@ class Random(Drawing):
 
     Args:
         seed: Integer or `None`.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.NTXentLoss(0.1, positives=keras_epos.Random(seed=0))
+        >>> value = float(loss(np.array([0, 0, 1, 1]), embeddings))
     """
 
     def __init__(self, seed=None):

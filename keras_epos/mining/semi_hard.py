@@ -17,6 +17,12 @@ class SemiHard(Strategy):
             negative), `"hardest"` (the nearest) or `"skip"` (none; that pair adds nothing to the loss).
 
     Reference: Schroff et al. 2015, https://arxiv.org/abs/1503.03832.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.TripletLoss(0.5, negatives=keras_epos.SemiHard(fallback="skip"))
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        0.100
     """
 
     relative = True

@@ -74,6 +74,11 @@ def evaluate(
             class.
 
     Reference: Musgrave et al. 2020, https://arxiv.org/abs/2003.08505 (R-precision, MAP@R).
+
+    Examples:
+        >>> scores = keras_epos.retrieval.evaluate(np.eye(4)[[0, 0, 1, 1]], np.array([0, 0, 1, 1]), k=(1,))
+        >>> print(scores["recall@1"], scores["map@r"])
+        1.0 1.0
     """
     metrics = check_metrics(metrics, METRICS)
     ranks = check_ranks(k) if "recall" in metrics else ()

@@ -27,6 +27,11 @@ def nearest(queries, gallery=None, k=10, *, exclude_self=None, block_size=1024):
 
     Raises:
         ValueError: for shapes that do not fit, NaN or infinite embeddings, or `k` beyond the gallery.
+
+    Examples:
+        >>> similarity, indices = keras_epos.retrieval.nearest(np.eye(3)[[0, 0, 1]], k=1)
+        >>> indices[:2, 0]
+        array([1, 0])
     """
     if exclude_self is None:
         exclude_self = gallery is None

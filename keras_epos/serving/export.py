@@ -58,6 +58,11 @@ def export_savedmodel(model, directory, *, version=None, image_size=None, embed_
     Raises:
         ValueError: for a model that is not built or not of that form, a version that exists, a directory that is a
             file, another backend than TensorFlow, and an export whose embeddings differ from the model's.
+
+    Examples:
+        >>> path = keras_epos.export_savedmodel(model, "saved_models/vectors", embed_bytes=False)
+        >>> path.name
+        '1'
     """
     if keras.backend.backend() != "tensorflow":
         raise ValueError(

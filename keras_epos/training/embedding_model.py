@@ -38,6 +38,11 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
 
     Raises:
         ValueError: If the backbone is none of the above, or does not return one tensor of rank 2, 3 or 4.
+
+    Examples:
+        >>> model = keras_epos.EmbeddingModel(backbone, embedding_dim=8)
+        >>> model.compile("adam", loss=keras_epos.EasyPositiveTripletLoss())
+        >>> history = model.fit(images, labels, verbose=0)
     """
 
     def __init__(self, backbone, embedding_dim=128, freeze_batch_norm=False, normalize=True, dtype=None, name=None):

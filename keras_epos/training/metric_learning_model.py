@@ -31,6 +31,13 @@ class MetricLearningModel(AdoptsLosses, keras.Model):
             library looks, an output is embeddings `(B, D)`; each loss gets the `D` of its own output.
         name: Name of the model.
         trainable: Whether its layers are trained.
+
+    Examples:
+        >>> features = backbone.outputs[0]
+        >>> outputs = {"raw": features, "neck": keras.layers.Dense(8)(features)}
+        >>> model = keras_epos.MetricLearningModel(backbone.inputs[0], outputs)
+        >>> model.compile("adam", loss={"raw": keras_epos.TripletLoss(), "neck": keras_epos.ArcFaceLoss(num_classes=4)})
+        >>> history = model.fit(images, {"raw": labels, "neck": labels}, verbose=0)
     """
 
     def __init__(self, inputs, outputs, name=None, *, trainable=True):

@@ -38,6 +38,11 @@ class OrientedGradients(keras.layers.Layer):
     Raises:
         ValueError: If `cell_size` is no positive integer; or, when built, if images have no fixed size or are smaller
             than a cell.
+
+    Examples:
+        >>> features = keras_epos.OrientedGradients()(np.zeros((2, 96, 96, 3)))
+        >>> tuple(features.shape)
+        (2, 1296)
     """
 
     def __init__(self, cell_size=8, **shared):
