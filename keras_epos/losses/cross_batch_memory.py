@@ -109,26 +109,24 @@ class CrossBatchMemory(EmbeddingLoss):
     def needs_direction(self):
         return self.loss.needs_direction
 
-    def values(self, y_true, y_pred):
+    def result(self, y_true, y_pred, training=True):
         labels, embeddings = self.accepted(y_true, y_pred)
-        labels, ids = self._split(labels)
+        labels, ids = self._split(labels, training)
         embeddings = known_rows(labels, embeddings, self.loss.ignore_label)
 
         def terms(filled_labels, filled):
-            if not self.training:
+            if not training:
                 return self.loss.terms(filled_labels, filled)
             filled_ids = None if ids is None else at_least_one_row(ids, embeddings)[0]
             return self.loss.terms(filled_labels, filled, self._memory(filled_labels, filled_ids))
 
-        self.loss.training = self.training
-        values, takes_part = self.loss.of_batch(labels, embeddings, terms)
-        if self.training:
+        result = self.loss.of_batch(labels, embeddings, terms, training)
+        if training:
             self._remember(labels, ids, ops.stop_gradient(embeddings))
         filled = ops.mean(ops.cast(self._is_filled, self.dtype))
-        self.statistics = {**self.loss.statistics, "memory_filled": filled}
-        return values, takes_part
+        return result._replace(statistics={**result.statistics, "memory_filled": filled})
 
-    def _split(self, labels):
+    def _split(self, labels, training):
         """Labels and ids, the latter `None` if there are none and none are needed."""
         label_rank = 1 if self.label_dim is None else 2
         with_ids = len(labels.shape) == 2 and labels.shape[1] == (self.label_dim or 1) + 1
@@ -139,7 +137,7 @@ class CrossBatchMemory(EmbeddingLoss):
             raise ValueError(
                 f"`y_true` must be labels and sample ids of shape {wanted}. Received: shape {tuple(labels.shape)}"
             )
-        if self.training and self.memory_positives:
+        if training and self.memory_positives:
             raise ValueError(
                 "`y_true` must hold sample ids beside the labels, so that no anchor is pulled to its own earlier "
                 f"embedding. Received: shape {tuple(labels.shape)}. Pass ids=True to balanced_batches, stack labels "

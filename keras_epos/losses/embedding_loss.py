@@ -6,13 +6,15 @@ from keras import ops
 from keras_epos._checks import integer
 from keras_epos.config import KnownArguments, constructor_arguments
 from keras_epos.losses.batch import are_of_known_classes, at_least_one_row, known_rows, labels_and_embeddings
-from keras_epos.losses.terms import per_anchor, reduced
+from keras_epos.losses.recording import is_training, record
+from keras_epos.losses.terms import LossResult, per_anchor
 
 
 class EmbeddingLoss(KnownArguments, keras.losses.Loss):
     """Base of the losses. Labels stay integers, embeddings are compared in float32 whatever the model's policy.
 
-    Subclasses define `terms`, and those with weights of their own also `build`.
+    Subclasses define `terms`, and those with weights of their own also `build`. `result` is the one way in: calls and
+    models take it, and it changes nothing but the loss's own variables.
 
     Args:
         average_over: `"valid"`: the mean is over all terms; `"active"`: only over those with a gradient.
@@ -32,13 +34,6 @@ class EmbeddingLoss(KnownArguments, keras.losses.Loss):
         The loss, a scalar unless `reduction` is `None`: 0 for a batch of which no anchor takes part, or an empty one.
         NaN if an embedding, a weight of a sample or a weight of the loss is not finite, whatever the formula makes of
         it; without reduction in every row, as every anchor is compared with every row.
-
-    Attributes:
-        statistics: What a step has seen, a dictionary of scalars with the keys `statistic_names`; `None` before.
-            `valid_anchors` is the share of the batch that takes part, 0 to 1. Where it is 0 nothing was measured: the
-            other values are 0 and mean nothing.
-        training: Whether the next call is a training step; an `EmbeddingModel` sets it. Only losses that keep a
-            memory look at it.
 
     Raises:
         ValueError: If the labels are not integers, the shapes do not fit, or an argument is out of range.
@@ -76,8 +71,6 @@ class EmbeddingLoss(KnownArguments, keras.losses.Loss):
             if ignore_label is None
             else integer("ignore_label", ignore_label, hint="Pass None to ignore no label.")
         )
-        self.statistics = None
-        self.training = True
         # Layer that holds the loss's own weights, once they are built.
         self._layer = None
 
@@ -116,21 +109,31 @@ class EmbeddingLoss(KnownArguments, keras.losses.Loss):
         raise NotImplementedError(f"{type(self).__name__} must define build().")
 
     def terms(self, labels, embeddings):
-        """`Terms` of every anchor, from labels `(B,)` and float embeddings `(B, D)`."""
+        """`Terms` of every anchor with their statistics, from labels `(B,)` and float embeddings `(B, D)`."""
         raise NotImplementedError(f"{type(self).__name__} must define terms().")
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         with keras.name_scope(self.name):
-            return reduced(*self.values(y_true, y_pred), sample_weight, self.reduction)
+            result = self.result(y_true, y_pred, is_training())
+            record(self, result, sample_weight)
+            return result.reduced(sample_weight, self.reduction)
 
     def call(self, y_true, y_pred):
         """One value per anchor, shape `(B,)`, whose mean over the counted anchors is the loss."""
-        return self.values(y_true, y_pred)[0]
+        return self.result(y_true, y_pred, is_training()).values
 
-    def values(self, y_true, y_pred):
-        """One value for each anchor, and 1 or 0 for whether it counts in a mean; both `(B,)`."""
+    def result(self, y_true, y_pred, training=True):
+        """What the loss makes of a batch: the value of each anchor, whether it counts, and what was seen.
+
+        Args:
+            y_true, y_pred: As the call arguments.
+            training: Whether this is a training step. Only losses that keep a memory look at it.
+
+        Returns:
+            `LossResult`; its `statistics` have the keys `statistic_names`.
+        """
         labels, embeddings = self.accepted(y_true, y_pred)
-        return self.of_batch(labels, known_rows(labels, embeddings, self.ignore_label), self.terms)
+        return self.of_batch(labels, known_rows(labels, embeddings, self.ignore_label), self.terms, training)
 
     def accepted(self, y_true, y_pred):
         """Labels and embeddings as tensors, or an error."""
@@ -144,32 +147,30 @@ class EmbeddingLoss(KnownArguments, keras.losses.Loss):
             )
         return labels, embeddings
 
-    def of_batch(self, labels, embeddings, terms):
-        """Values and whether they count, as `values` has them, from what `terms(labels, embeddings)` returns."""
+    def of_batch(self, labels, embeddings, terms, training):
+        """`LossResult` from what `terms(labels, embeddings)` returns."""
         # First, since labels that are of no class may not fit what follows.
-        alarm = self.alarm(labels, embeddings)
+        alarm = self.alarm(labels, embeddings, training)
         size = ops.shape(embeddings)[0]
         filled = at_least_one_row(labels, embeddings)
-        values, takes_part = per_anchor(terms(*filled), self.average_over)
+        terms = terms(*filled)
+        values, takes_part = per_anchor(terms, self.average_over)
+        statistics = terms.statistics
         if filled[1] is not embeddings:
             is_there = ops.cast(size > 0, self.dtype)
-            self.statistics = {name: value * is_there for name, value in self.statistics.items()}
+            statistics = {name: value * is_there for name, value in statistics.items()}
             values, takes_part = values[:size], takes_part[:size]
-        return values + alarm, takes_part
+        return LossResult(values + alarm, takes_part, statistics)
 
-    def alarm(self, labels, embeddings):
+    def alarm(self, labels, embeddings, training=True):
         """0, or NaN where the loss must be: a scalar, or `(B,)`. Formulas mask what they do not need, NaN included."""
         weights = [] if self._layer is None else self._layer.trainable_weights
         checked = [embeddings, *(ops.convert_to_tensor(weight) for weight in weights)]
         is_sound = ops.all(ops.stack([ops.all(ops.isfinite(values)) for values in checked]))
         if self.num_classes is not None:
-            known = are_of_known_classes(labels, self.num_classes, self.ignore_label, self.training)
+            known = are_of_known_classes(labels, self.num_classes, self.ignore_label, training)
             is_sound = ops.logical_and(is_sound, known)
         return ops.where(is_sound, ops.zeros((), self.dtype), ops.full((), float("nan"), self.dtype))
-
-    def share_of(self, statistic):
-        """Share of the batch that a statistic was measured on, which is its weight in a mean over batches."""
-        return 1.0 if statistic == "valid_anchors" else self.statistics["valid_anchors"]
 
     def refuse_untrained(self):
         if self.needs_adoption and self._layer is None:

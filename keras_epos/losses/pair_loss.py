@@ -211,8 +211,7 @@ class PairLoss(EmbeddingLoss):
         terms = self.formula(*sides, Batch(labels, all_products, dim))
         if terms.valid is None:
             terms = terms._replace(valid=ops.cast(valid[:, 0], self.dtype))
-        self.statistics = self._observed(cosine, positive, negative, valid, terms)
-        return terms
+        return terms._replace(statistics=self._observed(cosine, positive, negative, valid, terms))
 
     def select(self, cosine, positive_mask, negative_mask, dim):
         """`Selection` of the positives and of the negatives, on similarities without gradient."""

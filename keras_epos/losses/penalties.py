@@ -24,8 +24,8 @@ class Penalty(EmbeddingLoss):
         if self.ignore_label is not None:
             known = is_known(labels, self.ignore_label)
         counted = ops.cast(known, self.dtype)
-        self.statistics = {"valid_anchors": share(known, self.dtype)}
-        return Terms(ops.where(known, self.penalty(embeddings, known), 0), counted, counted)
+        statistics = {"valid_anchors": share(known, self.dtype)}
+        return Terms(ops.where(known, self.penalty(embeddings, known), 0), counted, counted, statistics)
 
 
 @keras.saving.register_keras_serializable(package="keras_epos")

@@ -101,8 +101,8 @@ class ProxyLoss(EmbeddingLoss):
         own, other = masks(labels, classes, offset=None, ignore_label=self.ignore_label)
         similarity = ops.reshape(similarity, (ops.shape(similarity)[0], self.num_classes, self.centres))
         terms = self.formula(self.class_similarity(similarity), own, other)
-        self.statistics = self._observed(ops.stop_gradient(ops.max(similarity, axis=-1)), own, other, terms)
-        return terms
+        nearest = ops.stop_gradient(ops.max(similarity, axis=-1))
+        return terms._replace(statistics=self._observed(nearest, own, other, terms))
 
     def _observed(self, nearest, own, other, terms):
         active = ops.cast(ops.stop_gradient(terms.active) > 0, nearest.dtype)

@@ -14,11 +14,62 @@ class Terms(NamedTuple):
         valid: How many terms it has; in a `PairLoss`, `None` means one for every anchor that has a positive and a
             negative.
         active: How many of them are not at rest, that is, have a gradient.
+        statistics: Dictionary of name to scalar, what the batch has shown. A formula leaves it out; the base of the
+            loss fills it in.
     """
 
     total: object
     valid: object
     active: object
+    statistics: object = None
+
+
+class LossResult(NamedTuple):
+    """What a loss makes of a batch of `B` samples.
+
+    Attributes:
+        values: `(B,)`, one for each anchor, whose mean over the anchors that take part is the loss; of a sum of
+            losses the weighted sum of theirs.
+        takes_part: `(B,)`, 1 or 0 for whether an anchor counts in a mean; `None` for a sum, each part of which has
+            its own.
+        statistics: Dictionary of name to scalar, without gradient. `valid_anchors` is the share of the batch that takes
+            part, 0 to 1. Where it is 0 nothing was measured: the other values are 0 and mean nothing.
+        parts: Of a sum of losses a dictionary of name to `(weight, LossResult)`, else `None`.
+    """
+
+    values: object
+    takes_part: object
+    statistics: object
+    parts: object = None
+
+    def reduced(self, sample_weight=None, reduction="sum_over_batch_size"):
+        """The loss: a scalar, or `(B,)` without a reduction. Only anchors that take part count in a mean.
+
+        Args:
+            sample_weight: Weights of the anchors, `(B,)` or `(B, 1)`, or `None`.
+            reduction: As in Keras.
+        """
+        if self.parts is None:
+            return reduced(self.values, self.takes_part, sample_weight, reduction)
+        return sum(weight * self._loss_of(part, sample_weight, reduction) for weight, part in self.parts.values())
+
+    def _loss_of(self, part, sample_weight, reduction):
+        return ops.cast(part.reduced(sample_weight, reduction), self.values.dtype)
+
+    def logs(self, sample_weight=None, reduction="sum_over_batch_size"):
+        """Dictionary of name to `(value, share)`: what is logged, and the share of the batch that it was measured on.
+
+        The share is the weight of the value in a mean over batches. Of a sum of losses the values are the losses of its
+        parts, before weighting.
+        """
+        share = self.statistics["valid_anchors"]
+        if self.parts is None:
+            return {name: (value, 1.0 if name == "valid_anchors" else share) for name, value in self.statistics.items()}
+        logs = {}
+        for name, (_, part) in self.parts.items():
+            value = ops.stop_gradient(ops.mean(self._loss_of(part, sample_weight, reduction)))
+            logs[name] = value, part.statistics["valid_anchors"]
+        return {**logs, "valid_anchors": (share, 1.0)}
 
 
 def per_anchor(terms, average_over):

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_epos.config import revived
 from keras_epos.losses.embedding_loss import EmbeddingLoss
-from keras_epos.losses.terms import reduced
+from keras_epos.losses.terms import LossResult
 
 # Names that the logs have already.
 TAKEN = ("loss", "valid_anchors")
@@ -86,34 +86,20 @@ class WeightedSum(EmbeddingLoss):
     def adopt(self, embedding_dim=None):
         return [state for loss in self.own_losses.values() for state in loss.adopt(embedding_dim)]
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
-        self.statistics = {}
-        total = 0.0
-        with keras.name_scope(self.name):
-            for name, loss in self.losses.items():
-                value = reduced(*self._values_of(loss, y_true, y_pred), sample_weight, self.reduction)
-                value = ops.cast(value, self.dtype)
-                self.statistics[name] = ops.stop_gradient(ops.mean(value))
-                total = total + self.weights.get(name, 1.0) * value
-            # There is something to learn as soon as one of the terms has it; each term keeps a share of its own.
-            shares = [ops.cast(self.share_of(name), self.dtype) for name in self.losses]
-            self.statistics["valid_anchors"] = ops.max(ops.stack(shares))
-        return total
-
-    def share_of(self, statistic):
-        return self.losses[statistic].statistics["valid_anchors"] if statistic in self.own_losses else 1.0
-
-    def call(self, y_true, y_pred):
-        return sum(
-            self.weights.get(name, 1.0) * ops.cast(self._values_of(loss, y_true, y_pred)[0], self.dtype)
+    def result(self, y_true, y_pred, training=True):
+        parts = {
+            name: (self.weights.get(name, 1.0), self._result_of(loss, y_true, y_pred, training))
             for name, loss in self.losses.items()
-        )
+        }
+        values = sum(weight * ops.cast(part.values, self.dtype) for weight, part in parts.values())
+        # There is something to learn as soon as one of the terms has it; each term keeps a share of its own.
+        shares = [ops.cast(part.statistics["valid_anchors"], self.dtype) for _, part in parts.values()]
+        return LossResult(values, None, {"valid_anchors": ops.max(ops.stack(shares))}, parts)
 
-    def _values_of(self, loss, y_true, y_pred):
-        """One value for each sample, and 1 or 0 for whether it counts in a mean; both `(B,)`."""
+    def _result_of(self, loss, y_true, y_pred, training):
+        """`LossResult` of one of the losses."""
         if isinstance(loss, EmbeddingLoss):
-            loss.training = self.training
-            return loss.values(y_true, y_pred)
+            return loss.result(y_true, y_pred, training)
         outputs = ops.convert_to_tensor(y_pred, dtype=self.dtype)
         if not isinstance(loss, keras.losses.Loss) or type(loss).__call__ is keras.losses.Loss.__call__:
             # As Keras does before it calls a loss or a function. Its losses do not save the dtype that they have.
@@ -124,7 +110,7 @@ class WeightedSum(EmbeddingLoss):
             values = ops.mean(values, axis=tuple(range(1, len(values.shape))))
         # One number for the batch counts for every sample.
         ones = ops.ones_like(outputs[:, 0])
-        return ones * values + self.alarm(None, outputs), ones
+        return LossResult(ones * values + self.alarm(None, outputs), ones, {"valid_anchors": 1.0})
 
 
 def as_loss(loss):

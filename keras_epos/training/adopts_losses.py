@@ -11,6 +11,7 @@ from keras.src.trainers.data_adapters import is_grain_dataset, is_tf_dataset, is
 from keras.src.utils.tracking import DotNotTrackScope
 
 from keras_epos.config import KnownArguments
+from keras_epos.losses.recording import recording
 from keras_epos.training.loss_structure import resolved, warn_of_classification
 from keras_epos.training.means import EpochLoss, LossOfEachOutput, MeasuredMean
 from keras_epos.training.optimizers import by_part, scaled
@@ -135,15 +136,14 @@ class AdoptsLosses(KnownArguments):
         super().load_own_variables({name: store[name] for name in names if name != "losses"})
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        for loss in self._embedding_losses:
-            loss.training = training
-        total = super().compute_loss(x, y, y_pred, sample_weight, training)
+        with recording(training) as here:
+            total = super().compute_loss(x, y, y_pred, sample_weight, training)
         shares = [1.0] if self._has_other_losses else []
         for prefix, loss in zip(self._prefixes, self._embedding_losses, strict=True):
-            shares.append(loss.statistics["valid_anchors"])
-            for name, value in loss.statistics.items():
-                self._watched[prefix + name].update_state(value, loss.share_of(name))
-            loss.statistics = None
+            result, weights = here.results[id(loss)]
+            shares.append(result.statistics["valid_anchors"])
+            for name, (value, share) in result.logs(weights, loss.reduction).items():
+                self._watched[prefix + name].update_state(value, share)
         if self._embedding_losses:
             self._loss_tracker.weigh(functools.reduce(keras.ops.maximum, shares), training)
         return total

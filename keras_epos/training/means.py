@@ -5,6 +5,7 @@ from keras import ops
 from keras.src.trainers.compile_utils import CompileLoss
 
 from keras_epos.losses import EmbeddingLoss
+from keras_epos.losses.recording import recorded
 
 
 class MeasuredMean(keras.metrics.Mean):
@@ -53,7 +54,7 @@ class MeanOfLoss(MeasuredMean):
 
     def update_state(self, values, sample_weight=None):
         weight = ops.cast(1 if sample_weight is None else sample_weight, self.dtype)
-        super().update_state(values, weight * ops.cast(self.loss.statistics["valid_anchors"], self.dtype))
+        super().update_state(values, weight * ops.cast(recorded(self.loss).statistics["valid_anchors"], self.dtype))
 
 
 class LossOfEachOutput(CompileLoss):

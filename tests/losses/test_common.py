@@ -498,13 +498,13 @@ def test_a_plain_model_learns(loss):
 def test_statistics_of_a_batch():
     labels, embeddings = batch()
     made = make("triplet", "easy", "hard")
-    made(labels, embeddings)
+    result = made.result(labels, embeddings)
     expected = oracle("triplet", "easy", "hard")(labels, embeddings)
     similarity = reference.cosine(embeddings)
     anchors = [a for a in range(12) if labels[a] != 3]
     nearest = [max(similarity[a, j] for j in anchors if j != a and labels[j] == labels[a]) for a in anchors]
     hardest = [max(similarity[a, j] for j in range(12) if labels[j] != labels[a]) for a in anchors]
-    found = {key: float(numpy(value)) for key, value in made.statistics.items()}
+    found = {key: float(numpy(value)) for key, value in result.statistics.items()}
     assert found == pytest.approx(
         {
             "valid_anchors": 11 / 12,

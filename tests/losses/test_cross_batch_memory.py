@@ -8,6 +8,7 @@ from loss_cases import numpy, tensor
 from keras_epos import losses, reference
 from keras_epos.gradient import gradient
 from keras_epos.losses import CrossBatchMemory
+from keras_epos.losses.recording import recording
 
 DIM, SIZE = 4, 10
 RANDOM = np.random.default_rng(0)
@@ -113,9 +114,9 @@ def test_an_earlier_embedding_of_the_anchor_is_no_positive_however_near():
     first = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]])
     made(rows, tensor(first))
     again = np.array([[1.0, 0, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 1, 0]])
-    made(rows, tensor(again))
+    result = made.result(rows, tensor(again))
     # Nearest of class 0 for row 0 is its own copy (1.0), then row 1 today (0.6); for row 1 it is row 0 (0.6).
-    assert float(numpy(made.statistics["positive_similarity"])) == pytest.approx(0.6)
+    assert float(numpy(result.statistics["positive_similarity"])) == pytest.approx(0.6)
 
 
 def test_a_sample_that_stands_in_a_batch_twice_is_not_its_own_positive():
@@ -133,10 +134,10 @@ def test_ring_wraps_and_a_batch_may_be_larger_than_the_memory():
     for rows, embeddings in STEPS[:2]:
         made(rows, tensor(embeddings))
     assert sorted(numpy(stored["ids"]).tolist()) == sorted(STEPS[1][0][-4:, 1].tolist())
-    made(STEPS[2][0][:3], tensor(STEPS[2][1][:3]))
+    result = made.result(STEPS[2][0][:3], tensor(STEPS[2][1][:3]))
     kept = {*STEPS[2][0][:3, 1].tolist()}
     assert kept <= set(numpy(stored["ids"]).tolist())
-    assert float(numpy(made.statistics["memory_filled"])) == 1
+    assert float(numpy(result.statistics["memory_filled"])) == 1
 
 
 def test_rows_that_are_not_finite_are_not_remembered():
@@ -149,19 +150,22 @@ def test_rows_that_are_not_finite_are_not_remembered():
     slope = gradient(lambda x: made(STEPS[1][0], x), tensor(STEPS[1][1], "float32"))
     assert np.isfinite(numpy(value))
     assert np.isfinite(numpy(slope)).all()
-    assert float(numpy(made.statistics["memory_filled"])) == 1
+    result = made.result(STEPS[1][0], tensor(STEPS[1][1], "float32"), training=False)
+    assert float(numpy(result.statistics["memory_filled"])) == 1
 
 
 def test_evaluation_looks_at_the_batch_alone_and_remembers_nothing():
     make, _ = LOSSES["contrastive"]
     made = adopted(make())
     made(STEPS[0][0], tensor(STEPS[0][1]))
-    made.training = False
     rows, embeddings = STEPS[1]
     expected = numpy(make()(rows[:, 0], tensor(embeddings)))
-    assert numpy(made(rows, tensor(embeddings))) == expected
-    assert numpy(made(rows[:, 0], tensor(embeddings))) == expected
-    assert float(numpy(made.statistics["memory_filled"])) == pytest.approx(0.6)
+    with recording(training=False):
+        assert numpy(made(rows, tensor(embeddings))) == expected
+        assert numpy(made(rows[:, 0], tensor(embeddings))) == expected
+    result = made.result(rows, tensor(embeddings), training=False)
+    assert numpy(result.reduced()) == expected
+    assert float(numpy(result.statistics["memory_filled"])) == pytest.approx(0.6)
 
 
 def test_rows_of_labels():

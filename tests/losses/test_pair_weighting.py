@@ -54,7 +54,7 @@ def test_terms_at_rest():
     value, slope = value_and_gradient(made, LABELS, tensor(EMBEDDINGS, "float32"))
     assert value == 0
     assert not numpy(slope).any()
-    assert float(numpy(made.statistics["active_anchors"])) == 0
+    assert float(numpy(made.result(LABELS, tensor(EMBEDDINGS, "float32")).statistics["active_anchors"])) == 0
 
 
 def test_config_and_saved_models(tmp_path):

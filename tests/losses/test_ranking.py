@@ -96,9 +96,8 @@ def test_fast_ap_rests_when_all_positives_are_in_nearer_bins(num_bins):
     value, slope = value_and_gradient(losses.FastAPLoss(num_bins), labels, tensor(rows, "float32"))
     assert value == 0
     assert not numpy(slope).any()
-    loss = losses.FastAPLoss(num_bins)
-    loss(labels, tensor(rows, "float32"))
-    assert numpy(loss.statistics["active_anchors"]) == 0
+    result = losses.FastAPLoss(num_bins).result(labels, tensor(rows, "float32"))
+    assert numpy(result.statistics["active_anchors"]) == 0
 
 
 def test_smooth_ap_of_the_easy_positive_is_a_reciprocal_rank():

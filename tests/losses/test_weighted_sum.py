@@ -66,11 +66,10 @@ def test_the_share_of_valid_anchors_is_that_of_the_term_with_most():
     pairs, ignoring = losses.TripletLoss(0.2), NormPenalty(ignore_label=2)
     for terms, expected in (({"a": pairs}, 0.5), ({"a": pairs, "b": ignoring}, 0.75)):
         made = WeightedSum(terms)
-        made(labels, rows)
-        assert numpy(made.statistics["valid_anchors"]) == expected
-        assert numpy(pairs.statistics["valid_anchors"]) == 0.5
-        made(np.arange(3), rows[:3])
-        assert numpy(pairs.statistics["valid_anchors"]) == 0
+        result = made.result(labels, rows)
+        assert numpy(result.statistics["valid_anchors"]) == expected
+        assert numpy(result.logs()["a"][1]) == 0.5
+        assert numpy(made.result(np.arange(3), rows[:3]).logs()["a"][1]) == 0
 
 
 def test_config_round_trip():
@@ -147,7 +146,8 @@ def test_losses_of_keras_are_weighted_and_reduced_as_ours():
         np.testing.assert_allclose(numpy(made(LABELS, logits, weight)), expected, rtol=2e-6)
         assert made.dtype == "float64"
     np.testing.assert_allclose(numpy(made.call(LABELS, logits)), numpy(pairs.call(LABELS, logits)) + values, rtol=2e-6)
-    assert float(made.statistics["squares"]) == pytest.approx(((logits**2).mean(axis=1) * weight).mean())
+    logs = made.result(LABELS, logits).logs(weight)
+    assert float(numpy(logs["squares"][0])) == pytest.approx(((logits**2).mean(axis=1) * weight).mean())
     logits[0, 0] = np.nan
     assert np.isnan(numpy(WeightedSum({"labels": lambda labels, rows: 0 * labels})(LABELS, logits)))
 
