@@ -83,7 +83,7 @@ class EasyPositiveHardNegativeLoss(NTXentLoss):
         if self.semi_hard:
             negative_mask = ops.logical_and(negative_mask, is_at_rest(cosine - positive.of(cosine)))
         negative = self.select_negatives(cosine, positive, negative_mask, dim)
-        kept = ops.logical_and(positive.valid, negative.valid)
+        kept = ops.logical_and(positive.mask, negative.mask)
         for selection in (positive, negative):
             kept = ops.logical_and(kept, ops.logical_not(is_at_rest(selection.of(cosine))))
-        return positive._replace(valid=kept), negative._replace(valid=kept)
+        return positive._replace(mask=kept), negative._replace(mask=kept)

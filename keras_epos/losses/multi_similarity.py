@@ -80,8 +80,8 @@ class MultiSimilarityLoss(PairLoss):
         reference = mining.Selection(None, positive_mask)
         if chosen == "before_mining":
             reference = positive
-            positive = mining.Selection(positive.indices, ops.logical_and(positive.valid, positive.of(cosine) < below))
-        above = (masked_min(reference.of(cosine), reference.valid) - self.epsilon)[:, None]
+            positive = mining.Selection(positive.indices, ops.logical_and(positive.mask, positive.of(cosine) < below))
+        above = (masked_min(reference.of(cosine), reference.mask) - self.epsilon)[:, None]
         negative_mask = ops.logical_and(negative_mask, cosine > above)
         return positive, self.select_negatives(cosine, positive, negative_mask, dim)
 

@@ -14,35 +14,13 @@ from keras_epos.pairs import LOWEST, count, masked_mean, masks, products, row_si
 METRICS = ("cosine", "euclidean", "squared_euclidean")
 
 
-class Side(NamedTuple):
-    """The selected positives, or the selected negatives, of every anchor.
-
-    Attributes:
-        similarity: `(A, K)` floats in the metric of the loss; distances are negated, so more is nearer.
-        mask: `(A, K)` booleans; the other entries mean nothing.
-        indices: `(A, K)` integers, the reference in each column; `None` when column `j` is reference `j`.
-        paired: Whether column `j` was chosen for the positive in column `j`.
-    """
-
-    similarity: object
-    mask: object
-    indices: object = None
-    paired: bool = False
-
-    def of(self, per_reference):
-        """Entries of an `(A, R)` matrix, or of one value for each reference `(R,)`, at the chosen: `(A, K)`."""
-        if len(per_reference.shape) == 1:
-            return per_reference[None, :] if self.indices is None else ops.take(per_reference, self.indices, axis=0)
-        return mining.Selection(self.indices, self.mask).of(per_reference)
-
-
 def some_pair(positives, negatives, dtype):
     """1 or 0 for whether an anchor has any selected pair, `(A,)`."""
     return ops.minimum(count(positives.mask, dtype) + count(negatives.mask, dtype), 1)
 
 
 class Batch(NamedTuple):
-    """What a formula may ask for besides the two sides.
+    """What a formula may ask for besides the two selections.
 
     Attributes:
         labels: `(A,)` integers, or rows `(A, L)`.
@@ -146,7 +124,7 @@ class PairLoss(EmbeddingLoss):
         """The loss on what was selected.
 
         Args:
-            positives, negatives: A `Side` each.
+            positives, negatives: A `keras_epos.mining.Selection` each, with similarities.
             batch: `Batch`.
 
         Returns:
@@ -189,6 +167,21 @@ class PairLoss(EmbeddingLoss):
         return row_similarity(rows, chosen, self.metric)
 
     def _terms_of(self, labels, cosine, all_products, similarity, dim, memory=None):
+        """From labels to masks, from these to what is chosen, and from that to the formula.
+
+        Args:
+            labels: Integers `(A,)`, or rows `(A, L)`.
+            cosine: `(A, R)` without gradient, what strategies compare.
+            all_products: `(A, R)` inner products of the anchors with all references.
+            similarity: Function of indices `(A, K)`, or of nothing for all, to similarities in the metric of the loss.
+                It is the one thing that is differentiated: by the embeddings in training, by the similarities
+                themselves in `pair_weights`.
+            dim: Number of dimensions.
+            memory: `Memory` or `None`.
+
+        Returns:
+            `Terms` with statistics.
+        """
         positive_mask, negative_mask = masks(
             labels, labels, ignore_label=self.ignore_label, same_class=self.same_class_function
         )
@@ -207,7 +200,7 @@ class PairLoss(EmbeddingLoss):
         for selection, paired in ((positive, False), (negative, self.negatives.relative)):
             dense = paired and positive.indices is None
             chosen = selection.of(similarity()) if dense else similarity(selection.indices)
-            sides.append(Side(chosen, selection.valid, selection.indices, paired))
+            sides.append(selection._replace(similarity=chosen, paired=paired))
         terms = self.formula(*sides, Batch(labels, all_products, dim))
         if terms.valid is None:
             terms = terms._replace(valid=ops.cast(valid[:, 0], self.dtype))
@@ -222,17 +215,17 @@ class PairLoss(EmbeddingLoss):
         """`Selection` of the negatives, given that of the positives."""
         if not self.negatives.relative:
             return self.negatives.select(-cosine, negative_mask, "negatives", dim=dim)
-        threshold = ops.where(positive.valid, -positive.of(cosine), LOWEST)
+        threshold = ops.where(positive.mask, -positive.of(cosine), LOWEST)
         chosen = self.negatives.select(-cosine, negative_mask, "negatives", threshold=threshold)
-        return mining.Selection(chosen.indices, ops.logical_and(chosen.valid, positive.valid))
+        return mining.Selection(chosen.indices, ops.logical_and(chosen.mask, positive.mask))
 
     def _observed(self, cosine, positive, negative, valid, terms):
         active = ops.cast(ops.stop_gradient(terms.active) > 0, cosine.dtype)
         return {
             "valid_anchors": share(valid, cosine.dtype),
             "active_anchors": masked_mean(active, valid[:, 0]),
-            "positive_similarity": masked_mean(positive.of(cosine), positive.valid),
-            "negative_similarity": masked_mean(negative.of(cosine), negative.valid),
+            "positive_similarity": masked_mean(positive.of(cosine), positive.mask),
+            "negative_similarity": masked_mean(negative.of(cosine), negative.mask),
         }
 
     def pair_weights(self, labels, embeddings):

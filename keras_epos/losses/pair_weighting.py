@@ -33,7 +33,7 @@ class PairWeightingLoss(PairLoss):
     - See also: `PairLoss.pair_weights`.
 
     Args:
-        weight_fn: `(positives, negatives) -> (pull, push)`. It gets a `Side` each, of the selected pairs, whose
+        weight_fn: `(positives, negatives) -> (pull, push)`. It gets a `keras_epos.mining.Selection` each, whose
             `similarity` `(A, K)` carries no gradient, and returns weights >= 0 of the same shapes. What it returns
             outside `mask` is not looked at. Register the function with Keras to save models that use it.
         positives, negatives, average_over, shared: See `PairLoss`.

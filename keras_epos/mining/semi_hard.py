@@ -45,9 +45,7 @@ class SemiHard(Strategy):
         if self.fallback == "skip":
             return chosen
         other = first(ease if self.fallback == "easiest" else -ease, mask, 1)
-        return Selection(
-            ops.where(chosen.valid, chosen.indices, other.indices), ops.logical_or(chosen.valid, other.valid)
-        )
+        return Selection(ops.where(chosen.mask, chosen.indices, other.indices), ops.logical_or(chosen.mask, other.mask))
 
     def _one_for_each(self, ease, mask, threshold):
         wanted = threshold > LOWEST
@@ -56,7 +54,7 @@ class SemiHard(Strategy):
             chosen = self._one(ease, mask, ops.take_along_axis(threshold, column, axis=-1))
             return (
                 ops.where(here, ops.cast(chosen.indices, "int32"), indices),
-                ops.where(here, chosen.valid, valid),
+                ops.where(here, chosen.mask, valid),
             )
 
         start = (ops.zeros_like(wanted, dtype="int32"), ops.zeros_like(wanted))

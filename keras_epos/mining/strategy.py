@@ -10,19 +10,26 @@ from keras_epos.pairs import LOWEST
 
 
 class Selection(NamedTuple):
-    """What a strategy chose.
+    """The positives, or the negatives, that were chosen for every anchor. A strategy gives indices and mask.
 
     Attributes:
-        indices: Rows of the references, `(A, K)` integers, or `None` when the columns are all references.
-        valid: `(A, K)` booleans, `(A, R)` when `indices` is `None`; false where there was nothing to choose.
+        indices: Rows of the references, `(A, K)` integers; `None` when column `j` is reference `j`, `K = R`.
+        mask: `(A, K)` booleans; false where there was nothing to choose. What stands there means nothing.
+        similarity: `(A, K)` floats in the metric of the loss, which fills them in; distances are negated, so more is
+            nearer.
+        paired: Whether column `j` was chosen for the positive in column `j`.
     """
 
     indices: object
-    valid: object
+    mask: object
+    similarity: object = None
+    paired: bool = False
 
-    def of(self, matrix):
-        """Entries of an `(A, R)` matrix at the chosen references, `(A, K)`."""
-        return matrix if self.indices is None else ops.take_along_axis(matrix, self.indices, axis=-1)
+    def of(self, per_reference):
+        """Entries of an `(A, R)` matrix, or of one value for each reference `(R,)`, at the chosen: `(A, K)`."""
+        if len(per_reference.shape) == 1:
+            return per_reference[None, :] if self.indices is None else ops.take(per_reference, self.indices, axis=0)
+        return per_reference if self.indices is None else ops.take_along_axis(per_reference, self.indices, axis=-1)
 
 
 SIDES = ("positives", "negatives")

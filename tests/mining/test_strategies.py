@@ -38,13 +38,13 @@ def matrices(draw):
 
 def chosen(selection, matrix, row):
     """Values of the valid choices of a row, greatest first."""
-    values, valid = numpy(selection.of(tensor(matrix)))[row], numpy(selection.valid)[row]
+    values, valid = numpy(selection.of(tensor(matrix)))[row], numpy(selection.mask)[row]
     return sorted(values[valid].tolist(), reverse=True)
 
 
 def check_row(selection, mask, row):
     """Choices are candidates, each at most once, in the shape of the selection."""
-    indices, valid = numpy(selection.indices)[row], numpy(selection.valid)[row]
+    indices, valid = numpy(selection.indices)[row], numpy(selection.mask)[row]
     assert indices.shape == valid.shape
     assert ((indices >= 0) & (indices < mask.shape[1])).all()
     assert mask[row][indices[valid]].all()
@@ -69,7 +69,7 @@ def test_all_takes_the_mask(pair):
     similarity, mask = pair
     selection = select(All(), similarity, mask)
     assert selection.indices is None
-    np.testing.assert_array_equal(numpy(selection.valid), mask)
+    np.testing.assert_array_equal(numpy(selection.mask), mask)
     np.testing.assert_array_equal(numpy(selection.of(tensor(similarity))), similarity)
 
 
@@ -92,7 +92,7 @@ def test_semi_hard_for_each_of_several_positives_equals_the_oracle(pair, data, f
     threshold = data.draw(arrays("float32", (len(mask), 3), elements=EIGHTHS))
     wanted = data.draw(arrays(bool, threshold.shape, elements=some.booleans()))
     selection = select(SemiHard(fallback), ease, mask, threshold=np.where(wanted, threshold, np.float32(LOWEST)))
-    valid, values = numpy(selection.valid), numpy(selection.of(tensor(ease)))
+    valid, values = numpy(selection.mask), numpy(selection.of(tensor(ease)))
     for row, column in np.ndindex(*threshold.shape):
         expected = []
         if wanted[row, column]:
@@ -108,7 +108,7 @@ def test_semi_hard_for_each_of_several_positives_equals_the_oracle(pair, data, f
 def test_draws_are_candidates_whenever_there_is_one(pair, strategy):
     similarity, mask = pair
     selection = select(strategy, -similarity, mask, dim=16)
-    np.testing.assert_array_equal(numpy(selection.valid)[:, 0], mask.any(axis=1))
+    np.testing.assert_array_equal(numpy(selection.mask)[:, 0], mask.any(axis=1))
     for row in range(len(mask)):
         check_row(selection, mask, row)
 
@@ -147,7 +147,7 @@ def test_copies_are_easy_positives_only_when_nothing_else_is_left():
     assert numpy(select(Easy(copies_above=0.8), similarity, mask).indices).tolist() == [[1], [0]]
     two = select(Easy(3), similarity, mask)
     assert numpy(two.indices)[0].tolist() == [2, 1, 3]
-    assert numpy(two.valid).tolist() == [
+    assert numpy(two.mask).tolist() == [
         [True] * 3,
         [True] * 2 + [False],
     ]
@@ -167,7 +167,7 @@ def frequencies(strategy, similarity, mask, dim, rows=10000):
     ease = -np.tile(similarity.astype("float32"), (rows, 1))
     selection = select(strategy, ease, np.tile(mask, (rows, 1)), dim=dim)
     indices = numpy(selection.indices)[:, 0]
-    assert numpy(selection.valid).all()
+    assert numpy(selection.mask).all()
     assert ((indices >= 0) & (indices < len(mask))).all()
     assert mask[indices].all()
     return np.bincount(indices, minlength=len(mask)), rows
@@ -231,7 +231,7 @@ def test_the_nearest_negative_is_taken_when_all_are_beyond_the_cutoff():
     similarity = np.array([[-0.9, -0.5, -0.7, 0.9]], "float32")
     selection = select(DistanceWeighted(seed=0), -similarity, np.array([[True, True, True, False]]), dim=8)
     assert numpy(selection.indices).tolist() == [[1]]
-    assert numpy(selection.valid).all()
+    assert numpy(selection.mask).all()
 
 
 @pytest.mark.parametrize("strategy", [Random, DistanceWeighted])
