@@ -139,6 +139,12 @@ def masked_mean(values, mask):
     return ops.sum(ops.where(mask, values, ops.zeros_like(values))) / ops.maximum(ops.sum(weights), 1)
 
 
+def row_mean(values, mask):
+    """Mean over the last axis of the entries under `mask`; 0 in a row without any."""
+    number = count(mask, values.dtype)
+    return masked_sum(values, mask) / ops.where(number > 0, number, 1)
+
+
 def share(mask, dtype):
     """True entries of `mask` by all entries, a scalar from 0 to 1; 0 when there are no entries."""
     return masked_mean(ops.cast(mask, dtype), ops.ones_like(mask))

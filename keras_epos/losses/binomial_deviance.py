@@ -4,9 +4,9 @@ import keras
 from keras import ops
 
 from keras_epos._checks import number
-from keras_epos.losses.pair_loss import PairLoss, some_pair
-from keras_epos.losses.terms import Terms
-from keras_epos.pairs import count, masked_sum
+from keras_epos.losses.pair_loss import PairLoss
+from keras_epos.losses.terms import Terms, has_either
+from keras_epos.pairs import row_mean
 
 
 @keras.saving.register_keras_serializable(package="keras_epos")
@@ -54,11 +54,5 @@ class BinomialDevianceLoss(PairLoss):
     def formula(self, positives, negatives, batch):
         pull = ops.softplus(self.alpha * (self.base - positives.similarity))
         push = ops.softplus(self.beta * (negatives.similarity - self.base))
-        total = mean(pull, positives.mask) + mean(push, negatives.mask)
-        return Terms(total, None, some_pair(positives, negatives, total.dtype))
-
-
-def mean(values, mask):
-    """Mean over the last axis of the entries under `mask`; 0 in a row without any."""
-    number = count(mask, values.dtype)
-    return masked_sum(values, mask) / ops.where(number > 0, number, 1)
+        total = row_mean(pull, positives.mask) + row_mean(push, negatives.mask)
+        return Terms(total, None, ops.cast(has_either(positives, negatives), total.dtype))

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_epos._checks import number
 from keras_epos.losses.pair_loss import PairLoss
-from keras_epos.losses.terms import Terms
+from keras_epos.losses.terms import Terms, has_both
 from keras_epos.pairs import masked_logsumexp
 
 
@@ -58,6 +58,6 @@ class CircleLoss(PairLoss):
         alpha_n = ops.stop_gradient(ops.relu(far + self.margin))
         pull = masked_logsumexp(-self.gamma * alpha_p * (near - 1 + self.margin), positives.mask)
         push = masked_logsumexp(self.gamma * alpha_n * (far - self.margin), negatives.mask)
-        both = ops.logical_and(ops.any(positives.mask, axis=-1), ops.any(negatives.mask, axis=-1))
+        both = has_both(positives, negatives)
         # Without a pair on one side the sum of exponentials is 0, and so is the loss.
         return Terms(ops.softplus(pull + push), None, ops.cast(both, near.dtype))

@@ -1,11 +1,9 @@
 """Contrastive loss."""
 
 import keras
-from keras import ops
 
 from keras_epos.losses.pair_loss import PairLoss
-from keras_epos.losses.terms import Terms
-from keras_epos.pairs import count, hinge, is_at_rest, masked_sum
+from keras_epos.losses.terms import hinges
 
 
 @keras.saving.register_keras_serializable(package="keras_epos")
@@ -59,13 +57,3 @@ class ContrastiveLoss(PairLoss):
             (self.positive_margin - positives.similarity, positives.mask),
             (negatives.similarity - self.negative_margin, negatives.mask),
         )
-
-
-def hinges(*sides):
-    """`Terms` of the positive parts of `(values, mask)` sides."""
-    total, valid, active = 0, 0, 0
-    for values, mask in sides:
-        total += masked_sum(hinge(values), mask)
-        valid += count(mask, values.dtype)
-        active += count(ops.logical_and(mask, ops.logical_not(is_at_rest(values))), values.dtype)
-    return Terms(total, valid, active)

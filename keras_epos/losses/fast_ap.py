@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_epos._checks import integer
 from keras_epos.losses.pair_loss import PairLoss
-from keras_epos.losses.terms import Terms
+from keras_epos.losses.terms import Terms, zero_with_gradient
 from keras_epos.pairs import is_at_rest, masked_sum
 
 
@@ -83,7 +83,7 @@ class FastAPLoss(PairLoss):
         """`(A,)`, 0 with the gradient of a function of the histogram whose derivative by its bins is `slope`."""
         edge = ops.clip(ops.cast(place, "int32"), 0, self.num_bins - 1)
         rise = ops.take_along_axis(slope[:, 1:] - slope[:, :-1], edge, axis=-1) * (self.num_bins / 4)
-        return masked_sum(ops.stop_gradient(rise) * (ops.stop_gradient(side.similarity) - side.similarity), side.mask)
+        return zero_with_gradient(-rise, side.similarity, side.mask)
 
 
 def up_to_here(values):

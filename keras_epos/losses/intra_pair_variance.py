@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_epos._checks import number
 from keras_epos.losses.pair_loss import PairLoss
-from keras_epos.losses.terms import Terms
+from keras_epos.losses.terms import Terms, has_either
 from keras_epos.pairs import count, hinge, is_at_rest, masked_mean, masked_sum
 
 
@@ -63,7 +63,7 @@ class IntraPairVarianceLoss(PairLoss):
         near, far = positives.similarity, negatives.similarity
         too_far = (1 - self.positive_epsilon) * masked_mean(near, positives.mask) - near
         too_near = far - (1 + self.negative_epsilon) * masked_mean(far, negatives.mask)
-        takes_part = ops.logical_or(ops.any(positives.mask, axis=-1), ops.any(negatives.mask, axis=-1))
+        takes_part = has_either(positives, negatives)
         number = ops.sum(ops.cast(takes_part, near.dtype))
         total, active = 0, 0
         for violation, mask in ((too_far, positives.mask), (too_near, negatives.mask)):

@@ -5,8 +5,8 @@ from keras import ops
 
 from keras_epos._checks import number
 from keras_epos.losses.batch import class_places
-from keras_epos.losses.contrastive import hinges
 from keras_epos.losses.pair_loss import PairLoss
+from keras_epos.losses.terms import hinges
 
 
 @keras.saving.register_keras_serializable(package="keras_epos")

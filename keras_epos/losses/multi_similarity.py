@@ -5,8 +5,8 @@ from keras import ops
 
 from keras_epos import mining
 from keras_epos._checks import number, one_of
-from keras_epos.losses.pair_loss import PairLoss, some_pair
-from keras_epos.losses.terms import Terms
+from keras_epos.losses.pair_loss import PairLoss
+from keras_epos.losses.terms import Terms, has_either
 from keras_epos.pairs import masked_logsumexp, masked_max, masked_min
 
 ORDERS = ("instead_of_mining", "before_mining", "after_mining")
@@ -89,4 +89,4 @@ class MultiSimilarityLoss(PairLoss):
         pull = masked_logsumexp(-self.alpha * (positives.similarity - self.base), positives.mask)
         push = masked_logsumexp(self.beta * (negatives.similarity - self.base), negatives.mask)
         total = ops.softplus(pull) / self.alpha + ops.softplus(push) / self.beta
-        return Terms(total, None, some_pair(positives, negatives, total.dtype))
+        return Terms(total, None, ops.cast(has_either(positives, negatives), total.dtype))

@@ -2,8 +2,8 @@
 
 import keras
 
-from keras_epos.losses.nt_xent import tuplets
 from keras_epos.losses.pair_loss import PairLoss
+from keras_epos.losses.terms import tuplets
 
 
 @keras.saving.register_keras_serializable(package="keras_epos")

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_epos._checks import number
 from keras_epos.losses.pair_loss import PairLoss
-from keras_epos.losses.terms import Terms
+from keras_epos.losses.terms import Terms, has_both
 from keras_epos.pairs import masked_logsumexp
 
 
@@ -49,5 +49,5 @@ class NCALoss(PairLoss):
     def formula(self, positives, negatives, batch):
         pull = masked_logsumexp(self.scale * positives.similarity, positives.mask)
         push = masked_logsumexp(self.scale * negatives.similarity, negatives.mask)
-        both = ops.logical_and(ops.any(positives.mask, axis=-1), ops.any(negatives.mask, axis=-1))
+        both = has_both(positives, negatives)
         return Terms(ops.where(both, ops.softplus(push - pull), 0), None, ops.cast(both, pull.dtype))

@@ -1,12 +1,10 @@
 """NT-Xent loss."""
 
 import keras
-from keras import ops
 
 from keras_epos._checks import number
 from keras_epos.losses.pair_loss import PairLoss
-from keras_epos.losses.terms import Terms
-from keras_epos.pairs import count, masked_logsumexp, masked_sum
+from keras_epos.losses.terms import tuplets
 
 
 @keras.saving.register_keras_serializable(package="keras_epos")
@@ -50,14 +48,3 @@ class NTXentLoss(PairLoss):
         return tuplets(
             *(side._replace(similarity=side.similarity / self.temperature) for side in (positives, negatives))
         )
-
-
-def tuplets(positives, negatives):
-    """`Terms` of `log(1 + sum_n exp(s_an - s_ap))`, one for each positive, of the similarities of two sides."""
-    if negatives.paired:
-        push, mask = negatives.similarity, ops.logical_and(positives.mask, negatives.mask)
-    else:
-        push = masked_logsumexp(negatives.similarity, negatives.mask)[:, None]
-        mask = ops.logical_and(positives.mask, ops.any(negatives.mask, axis=-1, keepdims=True))
-    number = count(mask, push.dtype)
-    return Terms(masked_sum(ops.softplus(push - positives.similarity), mask), number, number)

@@ -9,14 +9,9 @@ from keras_epos import same_class as same_classes
 from keras_epos.gradient import gradient
 from keras_epos.losses.batch import at_least_one_row, known_rows
 from keras_epos.losses.embedding_loss import EmbeddingLoss
-from keras_epos.pairs import LOWEST, count, masked_mean, masks, products, row_similarity, share, to_similarity, unit
+from keras_epos.pairs import LOWEST, masked_mean, masks, products, row_similarity, share, to_similarity, unit
 
 METRICS = ("cosine", "euclidean", "squared_euclidean")
-
-
-def some_pair(positives, negatives, dtype):
-    """1 or 0 for whether an anchor has any selected pair, `(A,)`."""
-    return ops.minimum(count(positives.mask, dtype) + count(negatives.mask, dtype), 1)
 
 
 class Batch(NamedTuple):

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_epos._checks import number
 from keras_epos.losses.pair_loss import PairLoss
-from keras_epos.losses.terms import Terms
+from keras_epos.losses.terms import Terms, has_both, zero_with_gradient
 from keras_epos.pairs import for_each_true, masked_sum
 
 
@@ -78,8 +78,7 @@ class SmoothAPLoss(PairLoss):
 
         start = (ops.zeros_like(number), ops.zeros_like(near), ops.zeros_like(far))
         total, by_near, by_far = (ops.stop_gradient(found) for found in for_each_true(positives.mask, add, start))
-        gradient_only = masked_sum(by_near * (positives.similarity - near), positives.mask) + masked_sum(
-            by_far * (negatives.similarity - far), negatives.mask
-        )
-        both = ops.logical_and(ops.any(positives.mask, axis=-1), ops.any(negatives.mask, axis=-1))
+        gradient_only = zero_with_gradient(by_near, positives.similarity, positives.mask)
+        gradient_only += zero_with_gradient(by_far, negatives.similarity, negatives.mask)
+        both = has_both(positives, negatives)
         return Terms(total[:, 0] + gradient_only, None, ops.cast(both, near.dtype))

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from keras_epos.losses.contrastive import hinges
 from keras_epos.losses.pair_loss import PairLoss
+from keras_epos.losses.terms import hinges
 
 # A row whose variance, summed over its dimensions, is at most this share of its squared length has no signal: below it
 # rounding in float32 decides on the distances.

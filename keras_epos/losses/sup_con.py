@@ -4,10 +4,9 @@ import keras
 from keras import ops
 
 from keras_epos._checks import number
-from keras_epos.losses.binomial_deviance import mean
 from keras_epos.losses.pair_loss import PairLoss
-from keras_epos.losses.terms import Terms
-from keras_epos.pairs import masked_logsumexp
+from keras_epos.losses.terms import Terms, has_both
+from keras_epos.pairs import masked_logsumexp, row_mean
 
 
 @keras.saving.register_keras_serializable(package="keras_epos")
@@ -47,7 +46,7 @@ class SupConLoss(PairLoss):
     def formula(self, positives, negatives, batch):
         near, far = positives.similarity / self.temperature, negatives.similarity / self.temperature
         pull, push = masked_logsumexp(near, positives.mask), masked_logsumexp(far, negatives.mask)
-        both = ops.logical_and(ops.any(positives.mask, axis=-1), ops.any(negatives.mask, axis=-1))
+        both = has_both(positives, negatives)
         # log(sum of all) = log(sum of positives) + log(1 + sum of negatives / sum of positives)
-        value = pull + ops.softplus(push - pull) - mean(near, positives.mask)
+        value = pull + ops.softplus(push - pull) - row_mean(near, positives.mask)
         return Terms(ops.where(both, value, 0), None, ops.cast(both, near.dtype))

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
+from keras_epos.pairs import count, hinge, is_at_rest, masked_logsumexp, masked_sum
+
 
 class Terms(NamedTuple):
     """What a formula returns for every anchor, each of shape `(A,)`.
@@ -108,3 +110,43 @@ def num_replicas():
     import tensorflow as tf
 
     return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def has_both(positives, negatives):
+    """Booleans `(A,)`: whether an anchor has a chosen positive and a chosen negative."""
+    return ops.logical_and(ops.any(positives.mask, axis=-1), ops.any(negatives.mask, axis=-1))
+
+
+def has_either(positives, negatives):
+    """Booleans `(A,)`: whether an anchor has any chosen pair."""
+    return ops.logical_or(ops.any(positives.mask, axis=-1), ops.any(negatives.mask, axis=-1))
+
+
+def hinges(*sides):
+    """`Terms` of the positive parts of values, from pairs of values and masks `(A, K)`."""
+    total, valid, active = 0, 0, 0
+    for values, mask in sides:
+        total += masked_sum(hinge(values), mask)
+        valid += count(mask, values.dtype)
+        active += count(ops.logical_and(mask, ops.logical_not(is_at_rest(values))), values.dtype)
+    return Terms(total, valid, active)
+
+
+def tuplets(positives, negatives):
+    """`Terms` of `log(1 + sum_n exp(s_an - s_ap))`, one for each positive, of the similarities of two sides."""
+    if negatives.paired:
+        push, mask = negatives.similarity, ops.logical_and(positives.mask, negatives.mask)
+    else:
+        push = masked_logsumexp(negatives.similarity, negatives.mask)[:, None]
+        mask = ops.logical_and(positives.mask, ops.any(negatives.mask, axis=-1, keepdims=True))
+    number = count(mask, push.dtype)
+    return Terms(masked_sum(ops.softplus(push - positives.similarity), mask), number, number)
+
+
+def zero_with_gradient(weights, similarity, mask):
+    """`(A,)` zeros whose derivative by `similarity` is `weights` under `mask`, both `(A, K)`.
+
+    What is added up in passes that carry no gradient gets its pair weights back so.
+    """
+    moved = ops.stop_gradient(weights) * (similarity - ops.stop_gradient(similarity))
+    return masked_sum(moved, mask)

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_epos._checks import one_of
 from keras_epos.losses.pair_loss import METRICS, PairLoss
-from keras_epos.losses.terms import Terms
+from keras_epos.losses.terms import Terms, zero_with_gradient
 from keras_epos.pairs import count, for_each_true, hinge, is_at_rest, masked_sum
 
 
@@ -90,10 +90,8 @@ class TripletLoss(PairLoss):
         none = ops.zeros_like(near[:, 0])
         start = (none, none, ops.zeros_like(near), ops.zeros_like(far))
         total, active, pull, push = for_each_true(positives.mask, add, start)
-        pull, push = ops.stop_gradient(pull), ops.stop_gradient(push)
-        gradient_only = ops.sum(push * (negatives.similarity - far), -1) - ops.sum(
-            pull * (positives.similarity - near), -1
-        )
+        gradient_only = zero_with_gradient(push, negatives.similarity, negatives.mask)
+        gradient_only -= zero_with_gradient(pull, positives.similarity, positives.mask)
         valid = count(positives.mask, near.dtype) * count(negatives.mask, near.dtype)
         return Terms(ops.stop_gradient(total) + gradient_only, valid, active)
 

@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_epos._checks import number
-from keras_epos.losses.nt_xent import tuplets
 from keras_epos.losses.pair_loss import PairLoss
+from keras_epos.losses.terms import tuplets
 
 # Below this squared sine two rows have one direction, or opposite ones: the root has no derivative there.
 SMALLEST_SQUARED_SINE = 1e-8
