@@ -23,6 +23,7 @@ import keras_epos
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "build" / "pages"
 FOLDERS = {"docs": "**/*", "studies": "**/*", "examples": "*.md", "saved_models": "*.md", "": "*.md"}
+STAND_INS = " In examples, `backbone`, `model`, `images`, `labels` and `embeddings` stand for yours."
 SHOWN = {".css", ".md", ".png"}
 
 
@@ -97,7 +98,7 @@ def reference():
         names = [name for name in public(module) if members is None or members(getattr(module, name))]
         about = inspect.getdoc(module) if members is None else ""
         blocks = [f"::: {path_of(module, name)}" for name in names]
-        pages[name] = "\n\n".join([f"# {title}", f"In `{package}`.", about, *blocks]) + "\n"
+        pages[name] = "\n\n".join([f"# {title}", f"In `{package}`.{STAND_INS}", about, *blocks]) + "\n"
     return pages
 
 
