@@ -180,11 +180,11 @@ def test_draws_agree_with_enumeration(positives):
 def test_labels_flip_as_often_as_they_should_and_to_every_other_class():
     uniform = np.random.default_rng(3).random((20000, 4))
     classes = np.array([0, 1, 2, 3])
-    labels = theory.noisy_labels.observed_labels(classes, 0.3, 4, uniform)
+    labels = theory.observed_labels(classes, 0.3, 4, uniform)
     for column, true in enumerate(classes):
         share = np.bincount(labels[:, column], minlength=4) / len(labels)
         np.testing.assert_allclose(share, np.where(np.arange(4) == true, 0.7, 0.1), atol=0.015)
-    assert (theory.noisy_labels.observed_labels(classes, 0, 4, uniform) == classes).all()
+    assert (theory.observed_labels(classes, 0, 4, uniform) == classes).all()
 
 
 # Samples of a mode, flip probability, positives, draws of the reference, and its means at distances 0, .2, .4, .8.
