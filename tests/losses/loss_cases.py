@@ -170,31 +170,29 @@ def is_refused(loss, positives, negatives):
 
 
 def combinations_of(loss):
-    return [(loss, p, n) for p in POSITIVES for n in NEGATIVES if not is_refused(loss, p, n)]
+    return [(p, n) for p in POSITIVES for n in NEGATIVES if not is_refused(loss, p, n)]
 
 
 def taking_turns(number):
     """So many combinations of each loss, spread evenly and beginning elsewhere for each, so that all get a turn."""
-    chosen = []
+    chosen = {}
     for place, loss in enumerate(LOSSES):
         of_loss = combinations_of(loss)
-        chosen += {of_loss[(5 * place + turn * len(of_loss) // number) % len(of_loss)]: None for turn in range(number)}
+        turns = [(5 * place + turn * len(of_loss) // number) % len(of_loss) for turn in range(number)]
+        chosen[loss] = [of_loss[turn] for turn in dict.fromkeys(turns)]
     return chosen
 
 
-# By default combinations take turns; KERAS_EPOS_EVERY_COMBINATION=1 runs all.
-EVERYTHING = bool(os.environ.get("KERAS_EPOS_EVERY_COMBINATION"))
 ON_JAX = keras.backend.backend() == "jax"  # compiles each loop and each shape anew: slowest by far
-COMBINATIONS = (
-    [one for loss in LOSSES for one in combinations_of(loss)] if EVERYTHING else taking_turns(1 if ON_JAX else 3)
-)
-# Each loss with all pairs, and with easy positives, where the full product would take too long.
+# Loss: strategies of positives and negatives. They take turns unless KERAS_EPOS_EVERY_COMBINATION=1 asks for all.
+COMBINATIONS = taking_turns(1 if ON_JAX else 3)
+if os.environ.get("KERAS_EPOS_EVERY_COMBINATION"):
+    COMBINATIONS = {loss: combinations_of(loss) for loss in LOSSES}
+# All pairs, and easy positives, where the full product would take too long.
 _NEGATIVES = ["hard", "semi_hard", "hard 2", "semi_hard hardest", "all"]
-SOME_COMBINATIONS = [(loss, "all", "all") for loss in LOSSES] + [
-    (loss, "easy", _NEGATIVES[place % len(_NEGATIVES)]) for place, loss in enumerate(LOSSES)
-]
-if ON_JAX and not EVERYTHING:
-    SOME_COMBINATIONS = SOME_COMBINATIONS[::8]
+TWO_COMBINATIONS = {
+    loss: [("all", "all"), ("easy", _NEGATIVES[place % len(_NEGATIVES)])] for place, loss in enumerate(LOSSES)
+}
 
 
 def make(loss, positives, negatives, dtype="float64", **settings):

@@ -12,7 +12,7 @@ from loss_cases import (
     NEGATIVES,
     ON_JAX,
     POSITIVES,
-    SOME_COMBINATIONS,
+    TWO_COMBINATIONS,
     batch,
     expected_gradient,
     is_refused,
@@ -29,10 +29,14 @@ from keras_epos.mining import DistanceWeighted, Easy, Random, SemiHard
 
 RANDOM = np.random.default_rng(7)
 EVERY_LOSS = list(LOSSES)
-# Each shape is compiled anew on JAX.
-LOSSES_OF_MANY_SHAPES = ["triplet", "margin"] if ON_JAX else EVERY_LOSS
-# Where the formula hardly matters.
-SOME_LOSSES = EVERY_LOSS[::8] if ON_JAX else EVERY_LOSS[::2]
+# JAX compiles each shape anew, and each loop.
+FEW_ON_JAX = EVERY_LOSS[::7] if ON_JAX else EVERY_LOSS
+
+
+def turn(loss, *choices):
+    """One of the choices, another for each loss: what hardly depends on the formula is checked by turns."""
+    return choices[EVERY_LOSS.index(loss) % len(choices)]
+
 
 # Batches that leave nothing to learn, or little to stand on: (labels, embeddings, must the loss be exactly 0).
 DEGENERATE = {
@@ -51,83 +55,76 @@ DEGENERATE = {
 }
 
 
-@pytest.mark.parametrize(("loss", "positives", "negatives"), COMBINATIONS)
-def test_value_gradient_and_weights_equal_the_oracle(loss, positives, negatives):
+@pytest.mark.parametrize("loss", EVERY_LOSS)
+def test_value_gradient_and_weights_equal_the_oracle(loss):
     labels, embeddings = batch()
-    expected = oracle(loss, positives, negatives)(labels, embeddings)
-    average_over = "valid" if positives == "all" else "active"
-    made = make(loss, positives, negatives, average_over=average_over)
-    value, slope = value_and_gradient(made, labels, tensor(embeddings))
-    np.testing.assert_allclose(value, expected.mean(average_over), rtol=1e-6, atol=1e-12)
-    slope_expected = expected_gradient(loss, positives, negatives, labels, embeddings, average_over)
-    precision = {"rtol": 1e-5, "atol": 1e-7} if LOSSES[loss].numerical else {"rtol": 1e-6, "atol": 1e-9}
-    np.testing.assert_allclose(numpy(slope), slope_expected, **precision)
-    weights = numpy(made.pair_weights(labels, embeddings))
-    np.testing.assert_allclose(weights, expected.weights, rtol=1e-6, atol=1e-9)
     same = labels[:, None] == labels[None]
-    assert LOSSES[loss].mixed_signs or ((weights[same] <= 0).all() and (weights[~same] >= 0).all())
-    assert (np.diag(weights) == 0).all()
-    # The batch says something: but the easiest positive and the easiest negative may both be at rest.
-    assert expected.total.any() or "easy" in (positives, negatives)
+    for positives, negatives in COMBINATIONS[loss]:
+        expected = oracle(loss, positives, negatives)(labels, embeddings)
+        average_over = "valid" if positives == "all" else "active"
+        made = make(loss, positives, negatives, average_over=average_over)
+        value, slope = value_and_gradient(made, labels, tensor(embeddings))
+        np.testing.assert_allclose(value, expected.mean(average_over), rtol=1e-6, atol=1e-12)
+        slope_expected = expected_gradient(loss, positives, negatives, labels, embeddings, average_over)
+        precision = {"rtol": 1e-5, "atol": 1e-7} if LOSSES[loss].numerical else {"rtol": 1e-6, "atol": 1e-9}
+        np.testing.assert_allclose(numpy(slope), slope_expected, **precision)
+        weights = numpy(made.pair_weights(labels, embeddings))
+        np.testing.assert_allclose(weights, expected.weights, rtol=1e-6, atol=1e-9)
+        assert LOSSES[loss].mixed_signs or ((weights[same] <= 0).all() and (weights[~same] >= 0).all())
+        assert (np.diag(weights) == 0).all()
+        # The batch says something: but the easiest positive and the easiest negative may both be at rest.
+        assert expected.total.any() or "easy" in (positives, negatives)
 
 
 @pytest.mark.backend("tensorflow", reason="NumPy alone, once")
-@pytest.mark.parametrize("loss", EVERY_LOSS)
+@pytest.mark.parametrize("loss", [loss for loss in EVERY_LOSS if not LOSSES[loss].numerical])
 def test_the_gradient_of_the_oracle_equals_central_differences(loss):
     # The tensor code is compared with this gradient above.
     labels, embeddings = batch(seed=1)
-    for of_loss, positives, negatives in SOME_COMBINATIONS:
-        if of_loss != loss or LOSSES[loss].numerical:
-            continue
+    for (positives, negatives), average_over in zip(TWO_COMBINATIONS[loss], ("valid", "active"), strict=True):
         of = oracle(loss, positives, negatives)
         at = partial(of, constants_at=embeddings) if LOSSES[loss].detached else of
-        for average_over in ("valid", "active"):
 
-            def mean(rows, at=at, average_over=average_over):
-                return at(labels, rows).mean(average_over)
+        def mean(rows, at=at, average_over=average_over):
+            return at(labels, rows).mean(average_over)
 
-            expected = reference.numerical_gradient(mean, embeddings)
-            found = expected_gradient(loss, positives, negatives, labels, embeddings, average_over)
-            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
-            assert np.abs(expected).max() > 1e-3
+        expected = reference.numerical_gradient(mean, embeddings)
+        found = expected_gradient(loss, positives, negatives, labels, embeddings, average_over)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+        assert np.abs(expected).max() > 1e-3
 
 
-@pytest.mark.parametrize(("loss", "positives", "negatives"), COMBINATIONS[::2] + SOME_COMBINATIONS)
-def test_ties_and_copies_equal_the_oracle(loss, positives, negatives):
-    for seed in range(2):
-        labels, embeddings = tied_batch(seed)
+@pytest.mark.parametrize("loss", EVERY_LOSS)
+def test_ties_and_copies_equal_the_oracle(loss):
+    combinations = COMBINATIONS[loss][:1] if ON_JAX else [*COMBINATIONS[loss][:1], *TWO_COMBINATIONS[loss]]
+    for place, (positives, negatives) in enumerate(combinations):
+        labels, embeddings = tied_batch(seed=place % 2)
         expected = oracle(loss, positives, negatives)(labels, embeddings)
-        found = make(loss, positives, negatives).terms(tensor(labels, "int32"), tensor(embeddings))
-        np.testing.assert_allclose(numpy(found.total), expected.total, rtol=1e-6, atol=1e-9)
-        np.testing.assert_array_equal(numpy(found.valid), expected.valid)
+        values = numpy(make(loss, positives, negatives, reduction="none")(labels, embeddings))
+        np.testing.assert_allclose(values, values_of(expected, "active"), rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize(("loss", "positives", "negatives"), SOME_COMBINATIONS)
-def test_the_default_float32_is_close_to_the_oracle(loss, positives, negatives):
+def values_of(expected, average_over):
+    """One value for each anchor, whose mean over the anchors that count is the mean over the terms that count."""
+    counted = getattr(expected, average_over)
+    return expected.total * max(np.count_nonzero(counted), 1) / max(counted.sum(), 1)
+
+
+@pytest.mark.parametrize("loss", FEW_ON_JAX)
+def test_float32_is_close_to_the_oracle_and_lengths_do_not_matter_even_when_their_squares_overflow(loss):
     labels, embeddings = batch(seed=2)
-    expected = oracle(loss, positives, negatives)(labels, embeddings)
-    value, slope = value_and_gradient(
-        make(loss, positives, negatives, dtype="float32", average_over="valid"), labels, tensor(embeddings, "float32")
-    )
-    assert value.dtype == "float32"
-    np.testing.assert_allclose(value, expected.mean("valid"), rtol=1e-5)
-    slope_expected = expected_gradient(loss, positives, negatives, labels, embeddings)
-    np.testing.assert_allclose(numpy(slope), slope_expected, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("loss", [loss for loss in SOME_LOSSES if not LOSSES[loss].raw])
-def test_lengths_of_rows_do_not_matter_even_when_their_squares_overflow(loss):
-    labels, embeddings = batch(seed=3)
-    expected = oracle(loss, "easy", "hard")(labels, embeddings).mean("valid")
-    slope_expected = expected_gradient(loss, "easy", "hard", labels, embeddings)
-    made = make(loss, "easy", "hard", dtype="float32", average_over="valid")
-    for scale in (1e20, 1e-20):
-        value, slope = value_and_gradient(made, labels, tensor(embeddings * scale, "float32"))
+    scale = 1 if LOSSES[loss].raw else turn(loss, 1e20, 1, 1e-20)
+    for (positives, negatives), factor in zip(TWO_COMBINATIONS[loss], (1, scale), strict=True):
+        expected = oracle(loss, positives, negatives)(labels, embeddings).mean("valid")
+        slope_expected = expected_gradient(loss, positives, negatives, labels, embeddings)
+        made = make(loss, positives, negatives, dtype="float32", average_over="valid")
+        value, slope = value_and_gradient(made, labels, tensor(embeddings * factor, "float32"))
+        assert value.dtype == "float32"
         np.testing.assert_allclose(value, expected, rtol=1e-5)
-        np.testing.assert_allclose(numpy(slope).astype("float64") * scale, slope_expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(numpy(slope).astype("float64") * factor, slope_expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("loss", LOSSES_OF_MANY_SHAPES)
+@pytest.mark.parametrize("loss", ["triplet", "margin"] if ON_JAX else EVERY_LOSS)
 def test_degenerate_batches_stay_finite_and_empty_ones_are_exactly_zero(loss):
     for place, (case, (labels, embeddings, is_zero)) in enumerate(DEGENERATE.items()):
         few = (("easy 2", "hard 2"),) if len(labels) < 3 else ()
@@ -158,10 +155,11 @@ def test_degenerate_batches_with_drawn_negatives(strategy):
             assert not numpy(slope).any(), case
 
 
-@pytest.mark.parametrize(("loss", "positives", "negatives"), SOME_COMBINATIONS)
-def test_an_anchor_without_positives_or_negatives_adds_nothing(loss, positives, negatives):
+@pytest.mark.parametrize("loss", FEW_ON_JAX)
+def test_an_anchor_without_positives_or_negatives_adds_nothing(loss):
     labels, embeddings = batch()
     (alone,) = np.flatnonzero(labels == 3)
+    positives, negatives = turn(loss, *TWO_COMBINATIONS[loss])
     values = numpy(make(loss, positives, negatives, reduction=None)(labels, embeddings))
     weights = numpy(make(loss, positives, negatives).pair_weights(labels, embeddings))
     assert values.shape == (12,)
@@ -170,18 +168,18 @@ def test_an_anchor_without_positives_or_negatives_adds_nothing(loss, positives, 
     assert values.any()
 
 
-@pytest.mark.parametrize(("loss", "positives", "negatives"), SOME_COMBINATIONS)
-def test_order_and_rotation_of_the_batch_do_not_matter(loss, positives, negatives):
+@pytest.mark.parametrize("loss", FEW_ON_JAX)
+def test_order_rotation_and_the_names_of_classes_do_not_matter(loss):
     labels, embeddings = batch(seed=4)
-    made = make(loss, positives, negatives, reduction=None)
-    values = numpy(made(labels, embeddings))
     order = np.random.default_rng(0).permutation(len(labels))
     rotation, _ = np.linalg.qr(np.random.default_rng(1).standard_normal((5, 5)))
-    np.testing.assert_allclose(numpy(made(labels[order], embeddings[order])), values[order], rtol=1e-9, atol=1e-12)
-    if not LOSSES[loss].turns:
-        np.testing.assert_allclose(numpy(made(labels, embeddings @ rotation)), values, rtol=1e-9, atol=1e-12)
+    turned = embeddings if LOSSES[loss].turns else embeddings @ rotation
     names = np.array([40, -7, 3, 11])
-    np.testing.assert_allclose(numpy(made(names[labels], embeddings)), values, rtol=1e-12)
+    for positives, negatives in TWO_COMBINATIONS[loss]:
+        made = make(loss, positives, negatives, reduction=None)
+        values = numpy(made(labels, embeddings))
+        np.testing.assert_allclose(numpy(made(labels[order], embeddings[order])), values[order], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(numpy(made(names[labels], turned)), values, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("loss", EVERY_LOSS)
@@ -244,20 +242,19 @@ def compiled(made, embeddings, how):
     return tf.function(both, input_signature=unknown)
 
 
-# A graph for each loss; XLA and JAX compile what the graph holds, for a third of them.
+# A graph for each loss; XLA and JAX compile what the graph holds, for a third of them and fewer.
 COMPILED = (
-    [("jax.jit", *one) for one in SOME_COMBINATIONS]
+    [("jax.jit", loss) for loss in FEW_ON_JAX]
     if ON_JAX
-    else [("graph", *one) for one in SOME_COMBINATIONS[::2] + SOME_COMBINATIONS[1::6]]
-    + [("xla", *one) for one in SOME_COMBINATIONS[1::3]]
+    else [("graph", loss) for loss in EVERY_LOSS] + [("xla", loss) for loss in EVERY_LOSS[1::3]]
 )
 
 
 @pytest.mark.backend("tensorflow", "jax", reason="PyTorch runs eagerly")
-@pytest.mark.parametrize(("how", "loss", "positives", "negatives"), COMPILED)
-def test_compiled_equals_eager(how, loss, positives, negatives):
+@pytest.mark.parametrize(("how", "loss"), COMPILED)
+def test_compiled_equals_eager(how, loss):
     labels, embeddings = batch(seed=6)
-    made = make(loss, positives, negatives)
+    made = make(loss, *turn(loss, *TWO_COMBINATIONS[loss]))
     value, slope = compiled(made, embeddings, how)(tensor(labels, "int64"), tensor(embeddings))
     expected_value, expected_slope = value_and_gradient(made, labels, tensor(embeddings))
     np.testing.assert_allclose(numpy(value), expected_value, rtol=1e-9)
@@ -277,25 +274,26 @@ def test_drawn_negatives_compile(strategy):
         assert value > 0
 
 
-@pytest.mark.parametrize("loss", SOME_LOSSES)
+@pytest.mark.parametrize("loss", FEW_ON_JAX)
 def test_half_precision_comes_in_and_its_gradient_goes_out(loss):
     labels, embeddings = batch(seed=7)
     made = make(loss, "easy", "hard", dtype="float32")
-    for dtype in ("float16", "bfloat16"):
-        half = tensor(embeddings, dtype)
-        value, slope = value_and_gradient(made, labels, half)
-        assert keras.backend.standardize_dtype(slope.dtype) == dtype
-        assert np.isfinite(numpy(keras.ops.cast(slope, "float32"))).all()
-        np.testing.assert_allclose(value, numpy(made(labels, keras.ops.cast(half, "float32"))), rtol=1e-6)
-        assert value.dtype == "float32"
-        assert value > 0
+    dtype = turn(loss, "float16", "bfloat16")
+    half = tensor(embeddings, dtype)
+    value, slope = value_and_gradient(made, labels, half)
+    assert keras.backend.standardize_dtype(slope.dtype) == dtype
+    assert np.isfinite(numpy(keras.ops.cast(slope, "float32"))).all()
+    np.testing.assert_allclose(value, numpy(made(labels, keras.ops.cast(half, "float32"))), rtol=1e-6)
+    assert value.dtype == "float32"
+    assert value > 0
 
 
 # --- configuration and refusals ---
 
 
-@pytest.mark.parametrize(("loss", "positives", "negatives"), COMBINATIONS[::3])
-def test_config_round_trip(loss, positives, negatives):
+@pytest.mark.parametrize("loss", EVERY_LOSS)
+def test_config_round_trip(loss):
+    positives, negatives = COMBINATIONS[loss][0]
     made = make(loss, positives, negatives, ignore_label=-1, reduction="sum", name="mine", average_over="active")
     config = json.loads(json.dumps(made.get_config()))
     assert config == made.get_config()
@@ -342,10 +340,10 @@ def test_senseless_strategies_are_refused(loss):
         ({"reduction": "median"}, "reduction"),
     ],
 )
-@pytest.mark.parametrize("loss", ["triplet", "margin", "NT-Xent"])
-def test_shared_arguments_are_checked(loss, settings, message):
-    with pytest.raises(ValueError, match=message):
-        LOSSES[loss].make(**settings)
+def test_shared_arguments_are_checked(settings, message):
+    for loss in ("triplet", "margin", "NT-Xent"):
+        with pytest.raises(ValueError, match=message):
+            LOSSES[loss].make(**settings)
 
 
 def test_a_global_dtype_policy_of_half_precision_does_not_reach_the_loss():
@@ -369,10 +367,8 @@ def test_reductions_and_sample_weight(loss, average_over):
     weight = np.random.default_rng(0).uniform(0, 2, 12)
     weight[:2] = 0
     expected = oracle(loss, positives, negatives)(labels, embeddings)
-    counted = getattr(expected, average_over)
-    takes_part = (counted > 0).astype(float)
-    # One value an anchor; their mean over the anchors that count is the mean over the terms that count.
-    values = expected.total / (counted.sum() / takes_part.sum())
+    takes_part = (getattr(expected, average_over) > 0).astype(float)
+    values = values_of(expected, average_over)
 
     def found(reduction, sample_weight):
         made = make(loss, positives, negatives, average_over=average_over, reduction=reduction)
@@ -392,7 +388,7 @@ def test_reductions_and_sample_weight(loss, average_over):
         assert found(reduction, np.zeros(12)) == 0
 
 
-@pytest.mark.parametrize("loss", LOSSES_OF_MANY_SHAPES)
+@pytest.mark.parametrize("loss", ["triplet", "margin"] if ON_JAX else EVERY_LOSS)
 def test_ignored_labels_are_as_good_as_absent(loss):
     labels, embeddings = batch(seed=9)
     for ignored in (-1, 200):
@@ -415,24 +411,23 @@ def test_ignored_labels_are_as_good_as_absent(loss):
 # --- labels ---
 
 
-@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", "uint8", "uint16"])
-@pytest.mark.parametrize("loss", ["triplet", "margin", "multi-similarity", "NT-Xent"])
-def test_labels_of_any_integer_dtype_and_either_shape(loss, dtype):
+def test_labels_of_any_integer_dtype_and_either_shape():
     labels, embeddings = batch()
-    made = make(loss, "all", "all")
+    made = make("margin", "all", "all")
     expected = numpy(made(labels, embeddings))
-    assert numpy(made(labels.astype(dtype), embeddings)) == expected
-    assert numpy(made(tensor(labels[:, None], dtype), tensor(embeddings))) == expected
     assert numpy(made(labels.tolist(), embeddings)) == expected
+    for dtype in ("int8", "int16", "int32", "int64", "uint8", "uint16"):
+        assert numpy(made(labels.astype(dtype), embeddings)) == expected
+        assert numpy(made(tensor(labels[:, None], dtype), tensor(embeddings))) == expected
 
 
-@pytest.mark.parametrize("dtype", ["int8", "int64", "uint8"])
-def test_a_label_to_ignore_that_the_dtype_of_the_labels_cannot_hold(dtype):
+def test_a_label_to_ignore_that_the_dtype_of_the_labels_cannot_hold():
     labels, embeddings = batch()
-    plain = make("contrastive", "all", "all")
-    for ignored in (-1, 300):
-        found = make("contrastive", "all", "all", ignore_label=ignored)(labels.astype(dtype), embeddings)
-        assert numpy(found) == numpy(plain(labels, embeddings))
+    expected = numpy(make("contrastive", "all", "all")(labels, embeddings))
+    for dtype in ("int8", "int64", "uint8"):
+        for ignored in (-1, 300):
+            made = make("contrastive", "all", "all", ignore_label=ignored)
+            assert numpy(made(labels.astype(dtype), embeddings)) == expected
 
 
 @pytest.mark.parametrize("offset", [2**24, 2**31 - 4, 2**53, 2**60])
@@ -486,7 +481,7 @@ def small_model(loss):
     return model
 
 
-@pytest.mark.parametrize("loss", ["easy positive triplet", "margin", "multi-similarity", "NT-Xent", "contrastive"])
+@pytest.mark.parametrize("loss", ["easy positive triplet", "multi-similarity"])
 def test_a_plain_model_learns(loss):
     labels, inputs = batch(classes=(8, 8, 8))
     model = small_model(make(loss, "easy", "all", dtype="float32", average_over="valid"))
