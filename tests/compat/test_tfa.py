@@ -112,38 +112,37 @@ LABELS = np.array([0, 0, 1, 1, 2, 2])
 
 
 @pytest.mark.parametrize("name", ON_EMBEDDINGS)
-@pytest.mark.parametrize(
-    "labels", [np.arange(6), np.zeros(6, int), np.array([3])], ids=["no positives", "one class", "batch of one"]
-)
-@pytest.mark.parametrize("scale", [1.0, 0.0])
-def test_a_batch_without_triplets_gives_exactly_nothing(name, labels, scale):
-    value, slope = value_and_gradient(ON_EMBEDDINGS[name], labels, tensor(ROWS[: len(labels)] * scale))
-    assert value == 0
-    np.testing.assert_array_equal(slope, np.zeros_like(slope))
+def test_a_batch_without_triplets_gives_exactly_nothing(name):
+    # No positives, one class, a batch of one.
+    for labels, scale in ((np.arange(6), 1), (np.zeros(6, int), 0), (np.zeros(6, int), 1), (np.array([3]), 1)):
+        value, slope = value_and_gradient(ON_EMBEDDINGS[name], labels, tensor(ROWS[: len(labels)] * scale))
+        assert value == 0
+        np.testing.assert_array_equal(slope, np.zeros_like(slope))
+
+
+ODD_ROWS = {
+    "zeros": np.zeros((6, 4)),
+    "zero rows": ROWS * np.array([0, 1, 0, 1, 1, 0])[:, None],
+    "collapsed": np.ones((6, 4)),
+    "duplicates": ROWS[[0, 0, 0, 1, 1, 2]],
+    "duplicate positives": ROWS[[0, 0, 1, 1, 2, 2]],
+    "far apart": ROWS * 1e4,
+    "tiny": ROWS * 1e-20,
+    "mixed": ROWS * np.array([1e-20, 1e4, 1, 1, 1e-20, 1e4])[:, None],
+}
 
 
 @pytest.mark.parametrize("name", ON_EMBEDDINGS)
-@pytest.mark.parametrize("labels", [LABELS, np.array([0, 1, 0, 1, 2, 3])], ids=["pairs", "some alone"])
-@pytest.mark.parametrize(
-    "rows",
-    [
-        np.zeros((6, 4)),
-        ROWS * np.array([0, 1, 0, 1, 1, 0])[:, None],
-        np.ones((6, 4)),
-        ROWS[[0, 0, 0, 1, 1, 2]],
-        ROWS[[0, 0, 1, 1, 2, 2]],
-        ROWS * 1e4,
-        ROWS * 1e-20,
-        ROWS * np.array([1e-20, 1e4, 1, 1, 1e-20, 1e4])[:, None],
-    ],
-    ids=["zeros", "zero rows", "collapsed", "duplicates", "duplicate positives", "far apart", "tiny", "mixed"],
-)
-def test_nothing_is_nan_or_infinite(name, labels, rows):
-    value, slope = value_and_gradient(ON_EMBEDDINGS[name], labels, tensor(rows))
+def test_nothing_is_nan_or_infinite(name):
+    for case, rows in ODD_ROWS.items():
+        value, slope = value_and_gradient(ON_EMBEDDINGS[name], LABELS, tensor(rows))
+        assert np.isfinite(value), case
+        assert np.isfinite(slope).all(), case
+        if not rows.any():
+            assert not slope.any()
+    value, slope = value_and_gradient(ON_EMBEDDINGS[name], np.array([0, 1, 0, 1, 2, 3]), tensor(ODD_ROWS["zero rows"]))
     assert np.isfinite(value)
     assert np.isfinite(slope).all()
-    if not rows.any():
-        assert not slope.any()
 
 
 @pytest.mark.parametrize("name", ON_EMBEDDINGS)
@@ -238,7 +237,6 @@ def test_whole_float_labels_are_taken(dtype):
         np.testing.assert_array_equal(numpy(tfa.TripletSemiHardLoss()(labels, tensor(ROWS))), expected)
 
 
-@pytest.mark.parametrize("name", LABELLED)
 @pytest.mark.parametrize(
     ("labels", "dtype"),
     [
@@ -250,9 +248,10 @@ def test_whole_float_labels_are_taken(dtype):
         ([0, 0, 1, 1, 2, np.inf], "float64"),
     ],
 )
-def test_float_labels_that_may_have_merged_ids_are_refused(name, labels, dtype):
-    with pytest.raises(ValueError, match=r"`y_true` must be integer class labels, or float.* Received"):
-        LABELLED[name](np.asarray(labels).astype(dtype), tensor(ROWS))
+def test_float_labels_that_may_have_merged_ids_are_refused(labels, dtype):
+    for loss in LABELLED.values():
+        with pytest.raises(ValueError, match=r"`y_true` must be integer class labels, or float.* Received"):
+            loss(np.asarray(labels).astype(dtype), tensor(ROWS))
 
 
 def test_bfloat16_labels_are_exact_below_256():
@@ -276,17 +275,17 @@ def test_float_labels_are_refused_where_they_cannot_be_looked_at():
 # --- dtypes, graphs ---
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("name", ON_EMBEDDINGS)
-def test_half_precision_is_computed_in_float32(name, dtype):
-    rows = tensor(ROWS, dtype)
-    value = ON_EMBEDDINGS[name](LABELS, rows)
-    assert keras.backend.standardize_dtype(value.dtype) == dtype
-    expected = numpy(ops.cast(ON_EMBEDDINGS[name](LABELS, ops.cast(rows, "float32")), dtype))
-    np.testing.assert_array_equal(numpy(value), expected)
-    if name in ("semi-hard", "hard", "hard soft"):
-        # The squares of these overflow in float16, the distances do not.
-        assert np.isfinite(numpy(ON_EMBEDDINGS[name](LABELS, tensor(ROWS * 300, dtype))))
+def test_half_precision_is_computed_in_float32(name):
+    for dtype in ("float16", "bfloat16"):
+        rows = tensor(ROWS, dtype)
+        value = ON_EMBEDDINGS[name](LABELS, rows)
+        assert keras.backend.standardize_dtype(value.dtype) == dtype
+        expected = numpy(ops.cast(ON_EMBEDDINGS[name](LABELS, ops.cast(rows, "float32")), dtype))
+        np.testing.assert_array_equal(numpy(value), expected)
+        if name in ("semi-hard", "hard", "hard soft"):
+            # The squares of these overflow in float16, the distances do not.
+            assert np.isfinite(numpy(ON_EMBEDDINGS[name](LABELS, tensor(ROWS * 300, dtype))))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -316,8 +315,10 @@ def compiled(function, jit_compile=False):
 
 
 @pytest.mark.backend("tensorflow", "jax", reason="PyTorch runs losses eagerly")
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("name", LABELLED)
+@pytest.mark.parametrize(
+    ("name", "jit_compile"),
+    [(name, False) for name in LABELLED] + [("semi-hard", True), ("hard soft", True), ("lifted", True)],
+)
 def test_compiled_equals_eager(name, jit_compile):
     labels = ops.convert_to_tensor(np.array([0, 0, 1, 1, 0, 2]))
 

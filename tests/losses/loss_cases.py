@@ -240,7 +240,12 @@ def numpy(values):
 
 def value_and_gradient(loss, labels, embeddings, **settings):
     """Of a loss that reduces to a number, at embeddings of any float dtype."""
-    return (
-        numpy(loss(labels, embeddings, **settings)),
-        gradient(lambda rows: loss(labels, rows, **settings), embeddings),
-    )
+    values = []
+
+    def at(rows):
+        values.append(loss(labels, rows, **settings))
+        return values[-1]
+
+    slope = gradient(at, embeddings)
+    # JAX differentiates symbols, which have no value.
+    return numpy(loss(labels, embeddings, **settings) if ON_JAX else values[-1]), slope
