@@ -40,7 +40,8 @@ COMPANIONS = {
     # On raw embeddings, which nothing else keeps short.
     "n_pairs": (keras_epos.NormPenalty, 50.0),
 }
-MULTIPLIER = 10.0  # of the proxies' learning rate
+RATE = 1e-3
+PROXY_RATE = 10 * RATE
 
 
 def parse_arguments():
@@ -147,7 +148,8 @@ def run(task, loss, positives, seed, steps):
     made = None if loss == "untrained" else make(loss, positives, task.num_classes)
     model = keras_epos.EmbeddingModel(task.network(), 64, normalize=is_on_unit_rows(made))
     if made is not None:
-        model.compile(keras.optimizers.Adam(1e-3), loss=made)
+        # Of the losses here only those with proxies have weights of their own.
+        model.compile(keras.optimizers.Adam(RATE), loss=made, loss_optimizer=keras.optimizers.Adam(PROXY_RATE))
         losses = model.fit(task.batches(seed, steps), epochs=1, verbose=0, shuffle=False).history["loss"]
         if not np.isfinite(losses[-1]):
             print(f"{loss} {positives}: the loss is not finite")
@@ -160,7 +162,7 @@ def make(loss, positives, num_classes):
     if positives:
         settings["positives"] = positives
     if "num_classes" in parameters and loss != "margin":
-        settings |= {"num_classes": num_classes, "learning_rate_multiplier": MULTIPLIER}
+        settings["num_classes"] = num_classes
     made = keras_epos.losses.get(loss, **settings)
     if loss not in COMPANIONS:
         return made

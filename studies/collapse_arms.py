@@ -18,8 +18,9 @@ SETTINGS = {
     "multi_similarity": {"base": (0.5, 0.8), "positives_chosen": ("before_mining", "instead_of_mining")},
     "contrastive": {"negative_margin": (0.3, 0.5, 0.7)},
     "nt_xent": {"temperature": (0.05, 0.1, 0.2)},
-    "soft_triple": {"scale": (5.0, 10.0, 20.0), "learning_rate_multiplier": (10.0,)},
+    "soft_triple": {"scale": (5.0, 10.0, 20.0)},
 }
+PROXY_RATE = 1e-2  # of soft_triple
 LIKE = {"random": "all", "hard": "all", "easy k=3": "easy"}  # whose settings an arm takes that chooses none
 
 

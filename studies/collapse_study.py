@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import collapse_data
 import keras
-from collapse_arms import LIKE, POSITIVES, SETTINGS, arms, choices, flipped_in_batches, make
+from collapse_arms import LIKE, POSITIVES, PROXY_RATE, SETTINGS, arms, choices, flipped_in_batches, make
 
 import keras_epos
 
@@ -128,7 +128,12 @@ def with_channel(inputs):
 def new_model(task, loss, positives, settings, num_classes):
     """A model with new weights. The first of each arm is kept and refilled: tracing takes as long as training."""
     model = keras_epos.EmbeddingModel(task.network(), 64)
-    model.compile(keras.optimizers.Adam(1e-3), make(loss, positives, settings, num_classes), steps_per_execution=20)
+    model.compile(
+        keras.optimizers.Adam(1e-3),
+        make(loss, positives, settings, num_classes),
+        loss_optimizer=keras.optimizers.Adam(PROXY_RATE) if loss == "soft_triple" else None,
+        steps_per_execution=20,
+    )
     model.optimizer.build(model.trainable_variables)
     kept = MODELS.setdefault((loss, positives, str(settings)), model)
     if kept is not model:

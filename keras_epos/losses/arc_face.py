@@ -28,7 +28,7 @@ class ArcFaceLoss(ProxyLoss):
     - See also: `CosFaceLoss`, `SubCenterArcFaceLoss`.
 
     Args:
-        num_classes, learning_rate_multiplier, shared: See `ProxyLoss`.
+        num_classes, shared: See `ProxyLoss`.
         margin: Angle in radians in (0, pi / 2).
         scale: Positive number, the inverse of a temperature.
 
@@ -81,7 +81,7 @@ class SubCenterArcFaceLoss(ArcFaceLoss):
     - See also: `ArcFaceLoss`, `SoftTripleLoss`.
 
     Args:
-        num_classes, learning_rate_multiplier, shared: See `ProxyLoss`.
+        num_classes, shared: See `ProxyLoss`.
         margin, scale: See `ArcFaceLoss`.
         centres: Proxies of each class.
 

@@ -23,7 +23,7 @@ class CosFaceLoss(ProxyLoss):
     - See also: `ArcFaceLoss`, `NormalizedSoftmaxLoss`.
 
     Args:
-        num_classes, learning_rate_multiplier, shared: See `ProxyLoss`.
+        num_classes, shared: See `ProxyLoss`.
         margin: Cosine similarity in [0, 1).
         scale: Positive number, the inverse of a temperature.
 

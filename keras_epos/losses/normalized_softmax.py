@@ -19,7 +19,7 @@ class NormalizedSoftmaxLoss(ProxyLoss):
     - See also: `CosFaceLoss`, `ProxyNCALoss`.
 
     Args:
-        num_classes, learning_rate_multiplier, shared: See `ProxyLoss`.
+        num_classes, shared: See `ProxyLoss`.
         temperature: Positive number in units of similarity; lower looks only at the nearest classes.
 
     Reference: Zhai and Wu 2019, https://arxiv.org/abs/1811.12649.

@@ -22,7 +22,7 @@ class ProxyAnchorLoss(ProxyLoss):
     terms it is in, times the number of samples, so that the mean over the batch is the loss (and `proxy_weights` of the
     sum are those above, times the number of samples). `sample_weight` weighs these shares. Converges fast and tolerates
     outliers; wants large batches, in which a proxy meets several samples of its class, and proxies that learn faster
-    than the network: the authors use `learning_rate_multiplier=100`.
+    than the network: the authors use 100 times its rate (`loss_optimizer` of `compile`).
 
     - Needs: labels in `[0, num_classes)`, and a model that trains the proxies: `EmbeddingModel` or
       `MetricLearningModel`.
@@ -30,7 +30,7 @@ class ProxyAnchorLoss(ProxyLoss):
     - See also: `ProxyNCALoss`, `MultiSimilarityLoss`.
 
     Args:
-        num_classes, learning_rate_multiplier, shared: See `ProxyLoss`.
+        num_classes, shared: See `ProxyLoss`.
         margin: Cosine similarity in [0, 1); a positive is at rest well above it, a negative well below its negation.
         alpha: Positive number, the inverse of a temperature; higher looks only at the hardest samples.
 

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_epos._checks import integer, number
+from keras_epos._checks import integer
 from keras_epos.gradient import gradient
 from keras_epos.losses.batch import at_least_one_row, known_rows
 from keras_epos.losses.embedding_loss import EmbeddingLoss
@@ -15,8 +15,10 @@ class ProxyLoss(EmbeddingLoss):
     """Base of the losses that compare samples with proxies: trainable vectors, one or several for each class.
 
     Embeddings and proxies are divided by their norm; what counts is the cosine similarity of each sample to each
-    proxy. A loss belongs to one `EmbeddingModel`, which trains the proxies with its optimizer, saves and restores
-    them, and leaves them out of an export. It needs nothing of the batch: samples are not compared with each other.
+    proxy. A loss belongs to one `EmbeddingModel`, which trains the proxies with its optimizer, or with the
+    `loss_optimizer` given to `compile`, saves and restores them, and leaves them out of an export. Proxies of classes
+    that are seldom seen learn faster with 10 to 100 times the learning rate of the network. The loss needs nothing of
+    the batch: samples are not compared with each other.
 
     There is no `positives=` and no `negatives=`, since there are no pairs to choose from. What easy positives are to
     pairs, several centres are to proxies: in `SoftTripleLoss` a sample is pulled towards the nearest of its class, and
@@ -24,8 +26,6 @@ class ProxyLoss(EmbeddingLoss):
 
     Args:
         num_classes: Number of classes in training, at least 2; labels must lie in `[0, num_classes)`.
-        learning_rate_multiplier: How many times as high the learning rate of the proxies is as that of the model.
-            Proxies of classes that are seldom seen learn faster with 10 to 100.
         average_over, ignore_label, reduction, name, dtype: See `EmbeddingLoss`. If `ignore_label` is a class, its
             proxies do not take part either.
 
@@ -39,7 +39,7 @@ class ProxyLoss(EmbeddingLoss):
     # Proxies of each class.
     centres = 1
 
-    def __init__(self, num_classes, learning_rate_multiplier=1.0, **shared):
+    def __init__(self, num_classes, **shared):
         for side in ("positives", "negatives"):
             if side in shared:
                 raise ValueError(
@@ -48,7 +48,20 @@ class ProxyLoss(EmbeddingLoss):
                 )
         super().__init__(**shared)
         self.num_classes = integer("num_classes", num_classes, 2)
-        self.learning_rate_multiplier = number("learning_rate_multiplier", learning_rate_multiplier, "(0, inf)")
+
+    @classmethod
+    def from_config(cls, config):
+        """The loss of a configuration, those saved with 0.1 included."""
+        config = dict(config)
+        multiplier = config.pop("learning_rate_multiplier", 1.0)
+        if multiplier != 1:
+            raise ValueError(
+                "`learning_rate_multiplier` must be left out of a configuration, as proxies have the learning rate of "
+                f"`loss_optimizer` in `compile`. Received: learning_rate_multiplier={multiplier}. A model saved with "
+                "0.1 loads by load_model(path, compile=False), model.compile(..., loss_optimizer=...), "
+                "model.load_weights(path)."
+            )
+        return cls(**config)
 
     def build(self, embedding_dim):
         if embedding_dim is None:
@@ -60,12 +73,6 @@ class ProxyLoss(EmbeddingLoss):
             initializer=keras.initializers.RandomNormal(stddev=embedding_dim**-0.5),
             name="proxies",
         )
-
-    def adopt(self, embedding_dim=None):
-        (layer,) = super().adopt(embedding_dim)
-        # As it is now, if it was set since.
-        layer.learning_rate_multiplier = self.learning_rate_multiplier
-        return [layer]
 
     @property
     def proxies(self):

@@ -24,7 +24,7 @@ class ProxyNCALoss(ProxyLoss):
     With `"others"` the loss has no lower bound, may be negative, and pulls a sample as strongly when it is in place;
     the softmax of the other classes alone then makes the weights. With `"all"` the pull ends with the errors, and the
     loss is `NormalizedSoftmaxLoss` at half the temperature. Sensitive to the learning rate of the proxies: try
-    `learning_rate_multiplier=10` and more.
+    10 times that of the network and more (`loss_optimizer` of `compile`).
 
     - Needs: labels in `[0, num_classes)`, and a model that trains the proxies: `EmbeddingModel` or
       `MetricLearningModel`.
@@ -32,7 +32,7 @@ class ProxyNCALoss(ProxyLoss):
     - See also: `NormalizedSoftmaxLoss`, `NCALoss`.
 
     Args:
-        num_classes, learning_rate_multiplier, shared: See `ProxyLoss`.
+        num_classes, shared: See `ProxyLoss`.
         temperature: Positive number in units of squared distance; lower looks only at the nearest classes.
         denominator: `"all"` or `"others"`.
 

@@ -30,7 +30,7 @@ class SoftTripleLoss(ProxyLoss):
     - See also: `SubCenterArcFaceLoss`, `EasyPositiveTripletLoss`.
 
     Args:
-        num_classes, learning_rate_multiplier, shared: See `ProxyLoss`.
+        num_classes, shared: See `ProxyLoss`.
         centres: Proxies of each class, at least as many as a class has modes.
         scale: Positive number, the inverse of a temperature; lambda in the paper.
         gamma: Temperature of the choice among centres, positive; lower looks only at the nearest.

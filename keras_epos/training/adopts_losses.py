@@ -46,23 +46,24 @@ class AdoptsLosses(KnownArguments):
         """Layers that an optimizer of their own trains: a list of `(layer, optimizer)`."""
         return []
 
-    def _compile(self, optimizer, loss, backbone_optimizer=None, **arguments):
+    def _compile(self, optimizer, loss, backbone_optimizer=None, loss_optimizer=None, **arguments):
         loss, by_output = resolved(loss, self.output_dims)
         for metrics in (arguments.get("metrics"), arguments.get("weighted_metrics")):
             warn_of_classification(metrics, by_output, self.output_dims)
-        # Keras tells `compile_from_config` what compile was given, so the pair is remembered, not its merger.
+        # Keras tells `compile_from_config` what compile was given, so the optimizers are remembered, not their merger.
         with DotNotTrackScope():
             self._compile_arguments = {"optimizer": optimizer, "loss": loss, **arguments}
             if backbone_optimizer is not None:
                 self._compile_arguments["backbone_optimizer"] = backbone_optimizer
+            if loss_optimizer is not None:
+                self._compile_arguments["loss_optimizer"] = loss_optimizer
         self._adopt(by_output)
         self._has_other_losses = len([one for one in keras.tree.flatten(loss) if one is not None]) > len(by_output)
-        optimizer, backbone_optimizer = keras.optimizers.get(optimizer), keras.optimizers.get(backbone_optimizer)
-        parts = [(layer, of_layer, 1) for layer, of_layer in self.parts(optimizer)]
-        for state in self._loss_state:
-            if isinstance(state, keras.Layer):
-                parts.append((state, optimizer, getattr(state, "learning_rate_multiplier", 1)))
-        optimizer = by_part(backbone_optimizer or optimizer, parts)
+        optimizer = keras.optimizers.get(optimizer)
+        backbone_optimizer = keras.optimizers.get(backbone_optimizer) or optimizer
+        loss_optimizer = keras.optimizers.get(loss_optimizer) or optimizer
+        of_losses = [(layer, loss_optimizer) for layer in loss_layers(self._loss_state)]
+        optimizer = by_part(backbone_optimizer, [*self.parts(optimizer), *of_losses])
         if self.dtype_policy.name == "mixed_float16" and arguments.get("auto_scale_loss", True):
             optimizer = scaled(optimizer)
         super().compile(optimizer=optimizer, loss=loss, **arguments)

@@ -94,21 +94,23 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
         return {"embedding": self.embedding_dim}
 
     def parts(self, optimizer):
-        """The dense layer has the optimizer of the losses' weights, whatever trains the backbone."""
+        """The dense layer has the first optimizer of `compile`, whatever trains the backbone."""
         return [(self.embedding, optimizer)]
 
-    def compile(self, optimizer="adam", loss=None, backbone_optimizer=None, **arguments):
-        """As `keras.Model.compile`, with an optimizer of its own for the backbone if wanted.
+    def compile(self, optimizer="adam", loss=None, backbone_optimizer=None, loss_optimizer=None, **arguments):
+        """As `keras.Model.compile`, with optimizers of their own for the backbone and for the loss if wanted.
 
         Args:
-            optimizer: Trains the dense layer and the weights of the loss, and the backbone unless
-                `backbone_optimizer` is given.
+            optimizer: Trains the dense layer, the backbone unless `backbone_optimizer` is given, and the weights of
+                the loss unless `loss_optimizer` is given.
             loss: A loss of this library, its name such as `"multi_similarity"`, or whatever Keras takes.
             backbone_optimizer: Optimizer of the backbone, usually with a smaller learning rate, or `None`.
+            loss_optimizer: Optimizer of the weights of the loss, usually with a learning rate 10 to 100 times as high
+                where these are proxies, or `None`.
             arguments: All others of `keras.Model.compile`.
         """
         self._keep_batch_norm()
-        self._compile(optimizer, loss, backbone_optimizer, **arguments)
+        self._compile(optimizer, loss, backbone_optimizer, loss_optimizer, **arguments)
 
     def _keep_batch_norm(self):
         # Again in every compile, as `backbone.trainable = True` reaches these layers too.

@@ -51,16 +51,18 @@ class MetricLearningModel(AdoptsLosses, keras.Model):
         outputs = structure.values() if isinstance(structure, dict) else self.outputs
         return {name: output.shape[-1] for name, output in zip(names, outputs, strict=True)}
 
-    def compile(self, optimizer="adam", loss=None, **arguments):
+    def compile(self, optimizer="adam", loss=None, loss_optimizer=None, **arguments):
         """As `keras.Model.compile`, with losses and names of losses of this library.
 
         Args:
-            optimizer: Trains the model and the weights of the losses.
+            optimizer: Trains the model, and the weights of the losses unless `loss_optimizer` is given.
             loss: A loss or its name such as `"multi_similarity"`; of several outputs a dictionary of output to loss,
                 or a list with one for each.
+            loss_optimizer: Optimizer of the weights of all losses, usually with a learning rate 10 to 100 times as
+                high where these are proxies, or `None`.
             arguments: All others of `keras.Model.compile`, by name.
 
         Raises:
             ValueError: If there is not one loss for each output that has one.
         """
-        self._compile(optimizer, loss, **arguments)
+        self._compile(optimizer, loss, loss_optimizer=loss_optimizer, **arguments)

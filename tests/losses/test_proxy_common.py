@@ -311,7 +311,6 @@ def test_config_round_trip(case):
     ):
         assert type(again) is type(made)
         assert again.get_config() == config
-        assert again.learning_rate_multiplier == 1
 
 
 def test_arguments_of_numpy_are_plain_in_the_config():
@@ -324,7 +323,6 @@ def test_arguments_of_numpy_are_plain_in_the_config():
         ("proxy_anchor", {}, r"`num_classes` must be given .* keras_epos\.ProxyAnchorLoss\(num_classes=\.\.\.\)"),
         ("proxy_anchor", {"num_classes": 1}, "`num_classes` must be an integer of at least 2"),
         ("proxy_anchor", {"num_classes": 3.0}, "`num_classes` must be an integer of at least 2"),
-        ("proxy_anchor", {"learning_rate_multiplier": 0}, "`learning_rate_multiplier` must be positive"),
         ("proxy_anchor", {"positives": "easy"}, "`positives` must be left out: ProxyAnchorLoss .* SoftTripleLoss"),
         ("arc_face", {"negatives": "hard"}, "`negatives` must be left out: ArcFaceLoss"),
         ("proxy_anchor", {"margin": -0.1}, "`margin` must be a cosine similarity"),
@@ -441,8 +439,8 @@ def test_proxy_nca_is_normalized_softmax_at_half_the_temperature():
     assert numpy(found) == pytest.approx(float(numpy(same)), rel=1e-12)
 
 
-def test_a_multiplier_that_is_set_later_counts():
-    made = losses.ArcFaceLoss(3)
-    made.adopt(4)
-    made.learning_rate_multiplier = 7
-    assert made.adopt(4)[0].learning_rate_multiplier == 7
+def test_configurations_of_before_load_or_say_what_to_do():
+    config = {"num_classes": 3, "learning_rate_multiplier": 1.0}
+    assert losses.ArcFaceLoss.from_config(config).get_config() == losses.ArcFaceLoss(3).get_config()
+    with pytest.raises(ValueError, match=r"`learning_rate_multiplier` must be left out .*=10\. .*loss_optimizer"):
+        losses.ArcFaceLoss.from_config({**config, "learning_rate_multiplier": 10})

@@ -14,13 +14,20 @@ LABELS = np.arange(24) % 4
 
 SCHEDULE = optimizers.schedules.ExponentialDecay(0.01, 1, 0.5)
 FORMS = {
-    "plain": (1, lambda: [optimizers.Adam(0.01)]),
-    "schedule": (10, lambda: [optimizers.Adam(SCHEDULE)]),
-    "multiplier": (10, lambda: [optimizers.Adam(0.01)]),
-    "backbone": (1, lambda: [optimizers.Adam(0.01), optimizers.SGD(0.01)]),
-    "accumulation": (10, lambda: [optimizers.Adam(0.01, gradient_accumulation_steps=2) for _ in range(2)]),
-    "ema": (10, lambda: [optimizers.Adam(0.01, use_ema=True, ema_momentum=0.5) for _ in range(2)]),
+    "plain": lambda: {"optimizer": optimizers.Adam(0.01)},
+    "schedule": lambda: {"optimizer": optimizers.Adam(SCHEDULE), "loss_optimizer": optimizers.Adam(SCHEDULE)},
+    "loss": lambda: {"optimizer": optimizers.Adam(0.01), "loss_optimizer": optimizers.Adam(0.01)},
+    "backbone": lambda: {"optimizer": optimizers.Adam(0.01), "backbone_optimizer": optimizers.SGD(0.01)},
+    "accumulation": lambda: three_of(gradient_accumulation_steps=2),
+    "ema": lambda: three_of(use_ema=True, ema_momentum=0.5),
 }
+
+
+def three_of(**settings):
+    names = ("optimizer", "backbone_optimizer", "loss_optimizer")
+    return {name: optimizers.Adam(0.01, **settings) for name in names}
+
+
 # One of each on backends that compile every fit.
 POLICIES = ["float32", "mixed_float16", "mixed_bfloat16"]
 CASES = list(itertools.product(POLICIES, FORMS))
@@ -32,10 +39,8 @@ if keras.backend.backend() != "torch":
 @pytest.mark.parametrize(("policy", "form"), CASES)
 def test_callbacks_act_and_what_they_save_is_whole(policy, form, tmp_path):
     keras.utils.set_random_seed(0)
-    multiplier, make = FORMS[form]
     model = EmbeddingModel(keras.Sequential([keras.Input((6,)), keras.layers.Dense(5)]), 4, dtype=policy)
-    loss = ArcFaceLoss(4, scale=8.0, learning_rate_multiplier=multiplier)
-    model.compile(loss=loss, **dict(zip(("optimizer", "backbone_optimizer"), make(), strict=False)))
+    model.compile(loss=ArcFaceLoss(4, scale=8.0), **FORMS[form]())
     acting = [
         callbacks.EarlyStopping("loss", patience=5, restore_best_weights=True),
         callbacks.TerminateOnNaN(),
@@ -53,6 +58,7 @@ def test_callbacks_act_and_what_they_save_is_whole(policy, form, tmp_path):
         keras.ops.convert_to_numpy(one.learning_rate)
         for one in getattr(model.optimizer, "optimizers", [model.optimizer])
     ]
+    assert len(rates) == len(FORMS[form]())
     if form != "schedule":
         np.testing.assert_allclose(rates, 0.0001, rtol=1e-4)
     loaded = keras.saving.load_model(tmp_path / "model.keras")

@@ -23,14 +23,14 @@ def step(make, strategy, inputs, labels):
     with strategy.scope():
         keras.utils.set_random_seed(0)
         model = keras_epos.EmbeddingModel(keras.Sequential([keras.Input((6,)), keras.layers.Dense(5)]), 4)
-        model.compile(keras.optimizers.SGD(0.1), loss=make())
+        model.compile(keras.optimizers.SGD(0.1), loss=make(), loss_optimizer=keras.optimizers.SGD(1.0))
     model.fit(tf.data.Dataset.from_tensors((inputs, labels)), verbose=0)
     return np.concatenate([weight.numpy().ravel() for weight in model.trainable_weights]).tolist()
 
 mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 for make in (
     lambda: keras_epos.MarginLoss(learn_boundary="global", negatives="hard"),
-    lambda: keras_epos.ProxyAnchorLoss(3, learning_rate_multiplier=10),
+    lambda: keras_epos.ProxyAnchorLoss(3),
 ):
     one = step(make, tf.distribute.get_strategy(), half, labels)
     two = step(make, mirrored, np.concatenate([half, half]), np.concatenate([labels, labels]))

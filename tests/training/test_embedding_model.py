@@ -229,7 +229,7 @@ print(json.dumps([model.loss.margin, type(model.optimizer).__name__, embeddings.
 """
     output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     margin, optimizer, embeddings = json.loads(output.splitlines()[-1])
-    assert (margin, optimizer) == (0.3, "PartsOptimizer")
+    assert (margin, optimizer) == (0.3, "MultiOptimizer")
     np.testing.assert_allclose(embeddings, model.predict(IMAGES, verbose=0), atol=1e-6)
 
 

@@ -33,8 +33,9 @@ def test_two_heads_are_trained_saved_and_resumed(tmp_path):
     keras.utils.set_random_seed(0)
     model = two_heads()
     memory = CrossBatchMemory(TripletLoss(negatives="hard"), 64, memory_positives=False)
-    proxies = ArcFaceLoss(4, scale=8.0, learning_rate_multiplier=10)
-    model.compile(keras.optimizers.Adam(1e-2), loss={"features": memory, "neck": proxies})
+    proxies = ArcFaceLoss(4, scale=8.0)
+    optimizers = {"optimizer": keras.optimizers.Adam(1e-2), "loss_optimizer": keras.optimizers.Adam(1e-1)}
+    model.compile(**optimizers, loss={"features": memory, "neck": proxies})
     history = fit(model, epochs=3)
     assert history["neck_loss"][-1] < history["neck_loss"][0]
     assert {"features_active_anchors", "features_memory_filled", "neck_active_anchors"} <= set(history)

@@ -146,7 +146,7 @@ def test_a_run_goes_on_with_what_is_frozen(tmp_path):
         keras.utils.set_random_seed(0)
         model = EmbeddingModel(stack(), 4, freeze_batch_norm=True)
         model.embedding.trainable = False
-        model.compile("adam", loss=keras_epos.ArcFaceLoss(3, learning_rate_multiplier=10))
+        model.compile("adam", loss=keras_epos.ArcFaceLoss(3), loss_optimizer=keras.optimizers.Adam(0.01))
         callbacks = [keras.callbacks.BackupAndRestore(tmp_path / directory), *callbacks]
         history = model.fit(INPUTS, LABELS, epochs=3, shuffle=False, verbose=0, callbacks=callbacks)
         return history.epoch, [keras.ops.convert_to_numpy(weight) for weight in model.weights]
