@@ -1,4 +1,4 @@
-"""ArcFace loss, with one or several centres for each class."""
+"""ArcFace loss, with one or several centers for each class."""
 
 import math
 
@@ -67,12 +67,12 @@ class ArcFaceLoss(ProxyLoss):
 
 @keras.saving.register_keras_serializable(package="keras_epos")
 class SubCenterArcFaceLoss(ArcFaceLoss):
-    """ArcFace loss with several centres for each class: a sample is compared with the nearest of every class.
+    """ArcFace loss with several centers for each class: a sample is compared with the nearest of every class.
 
-        loss_i = that of ArcFaceLoss with S_ic = max over the centres k of class c of S_ick
+        loss_i = that of ArcFaceLoss with S_ic = max over the centers k of class c of S_ick
 
-    Weights are those of `ArcFaceLoss`, all on the nearest centre of each class. For noisy labels: wrong samples gather
-    at centres of their own and the clean ones stay together. To keep the modes of a class on purpose, see
+    Weights are those of `ArcFaceLoss`, all on the nearest center of each class. For noisy labels: wrong samples gather
+    at centers of their own and the clean ones stay together. To keep the modes of a class on purpose, see
     `SoftTripleLoss`.
 
     - Needs: labels in `[0, num_classes)`, and a model that trains the proxies: `EmbeddingModel` or
@@ -83,7 +83,7 @@ class SubCenterArcFaceLoss(ArcFaceLoss):
     Args:
         num_classes, shared: See `ProxyLoss`.
         margin, scale: See `ArcFaceLoss`.
-        centres: Proxies of each class.
+        centers: Proxies of each class.
 
     Reference: Deng et al. 2020, https://www.ecva.net/papers/eccv_2020/papers_ECCV/papers/123560715.pdf.
 
@@ -93,9 +93,9 @@ class SubCenterArcFaceLoss(ArcFaceLoss):
         >>> history = model.fit(images, labels, verbose=0)
     """
 
-    def __init__(self, num_classes, margin=0.5, scale=64.0, centres=3, **shared):
+    def __init__(self, num_classes, margin=0.5, scale=64.0, centers=3, **shared):
         super().__init__(num_classes, margin, scale, **shared)
-        self.centres = integer("centres", centres, 1)
+        self.centers = integer("centers", centers, 1)
 
     def class_similarity(self, similarity):
         return ops.max(similarity, axis=-1)

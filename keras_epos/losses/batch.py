@@ -173,7 +173,7 @@ def as_tensor(labels):
 def are_of_known_classes(labels, num_classes, ignore_label=None, training=True):
     """Whether each label, `(B,)`, lies in `[0, num_classes)` or is to be ignored.
 
-    A loss that keeps something for every class must not train a neighbour's on a label out of range. Where values are
+    A loss that keeps something for every class must not train a neighbor's on a label out of range. Where values are
     at hand, and in TensorFlow's graphs, such a label raises. Code compiled by XLA cannot raise: the loss must turn NaN
     where the answer is false.
 

@@ -1,4 +1,4 @@
-"""Generalised lifted structure loss."""
+"""Generalized lifted structure loss."""
 
 import keras
 from keras import ops

@@ -1,4 +1,4 @@
-"""Neighbourhood components analysis loss."""
+"""Neighborhood components analysis loss."""
 
 import keras
 from keras import ops
@@ -26,7 +26,7 @@ class NCALoss(PairLoss):
     - See also: `ProxyNCALoss`, `NTXentLoss`.
 
     Args:
-        scale: Positive number by squared distance, which runs from 0 to 4; larger looks at nearer neighbours only.
+        scale: Positive number by squared distance, which runs from 0 to 4; larger looks at nearer neighbors only.
             `1 / (2 scale)` is what a temperature is for cosine similarities.
         positives, negatives, average_over, shared: See `PairLoss`.
 

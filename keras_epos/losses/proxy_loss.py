@@ -21,7 +21,7 @@ class ProxyLoss(EmbeddingLoss):
     the batch: samples are not compared with each other.
 
     There is no `positives=` and no `negatives=`, since there are no pairs to choose from. What easy positives are to
-    pairs, several centres are to proxies: in `SoftTripleLoss` a sample is pulled towards the nearest of its class, and
+    pairs, several centers are to proxies: in `SoftTripleLoss` a sample is pulled towards the nearest of its class, and
     the class keeps its modes.
 
     Args:
@@ -37,7 +37,7 @@ class ProxyLoss(EmbeddingLoss):
     needs_adoption = True
     needs_direction = True
     # Proxies of each class.
-    centres = 1
+    centers = 1
 
     def __init__(self, num_classes, **shared):
         for side in ("positives", "negatives"):
@@ -52,7 +52,7 @@ class ProxyLoss(EmbeddingLoss):
     @classmethod
     def from_config(cls, config):
         """The loss of a configuration, those saved with 0.1 included."""
-        config = dict(config)
+        config = {"centers" if name == "centres" else name: value for name, value in config.items()}
         multiplier = config.pop("learning_rate_multiplier", 1.0)
         if multiplier != 1:
             raise ValueError(
@@ -69,19 +69,19 @@ class ProxyLoss(EmbeddingLoss):
         # Directions are what counts, so they start evenly spread. The length, about 1, sets how far a step of the
         # optimizer turns them.
         self._layer.add_weight(
-            shape=(self.num_classes * self.centres, embedding_dim),
+            shape=(self.num_classes * self.centers, embedding_dim),
             initializer=keras.initializers.RandomNormal(stddev=embedding_dim**-0.5),
             name="proxies",
         )
 
     @property
     def proxies(self):
-        """The variable `(num_classes * centres, D)`: the centres of class `c` are the rows from `c * centres` on."""
+        """The variable `(num_classes * centers, D)`: the centers of class `c` are the rows from `c * centers` on."""
         self.refuse_untrained()
         return self._layer.weights[0]
 
     def class_similarity(self, similarity):
-        """`(B, C)`, from the similarity to every centre of every class, `(B, C, centres)`."""
+        """`(B, C)`, from the similarity to every center of every class, `(B, C, centers)`."""
         return similarity[:, :, 0]
 
     def formula(self, similarity, own, other):
@@ -106,7 +106,7 @@ class ProxyLoss(EmbeddingLoss):
     def _terms_of(self, labels, similarity):
         classes = ops.cast(ops.arange(self.num_classes, dtype="int32"), labels.dtype)
         own, other = masks(labels, classes, offset=None, ignore_label=self.ignore_label)
-        similarity = ops.reshape(similarity, (ops.shape(similarity)[0], self.num_classes, self.centres))
+        similarity = ops.reshape(similarity, (ops.shape(similarity)[0], self.num_classes, self.centers))
         terms = self.formula(self.class_similarity(similarity), own, other)
         nearest = ops.stop_gradient(ops.max(similarity, axis=-1))
         return terms._replace(statistics=self._observed(nearest, own, other, terms))
@@ -129,7 +129,7 @@ class ProxyLoss(EmbeddingLoss):
             embeddings: Floats `(B, D)`.
 
         Returns:
-            `(B, num_classes * centres)`: the derivative of the summed terms of all samples by the cosine similarity of
+            `(B, num_classes * centers)`: the derivative of the summed terms of all samples by the cosine similarity of
             a sample to a proxy: negative where the loss pulls, positive where it pushes.
         """
         labels, embeddings = self.accepted(labels, embeddings)

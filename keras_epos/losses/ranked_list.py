@@ -88,6 +88,6 @@ def worst_first(violation, mask, sharpness):
     """Mean of the positive violations, weighted by how large they are, and their number; both `(A,)`."""
     mask = ops.logical_and(mask, ops.logical_not(is_at_rest(violation)))
     exponent = ops.stop_gradient(sharpness * violation)
-    normaliser = masked_logsumexp(exponent, mask)[:, None]
-    weight = ops.exp(ops.where(mask, exponent - normaliser, ops.zeros_like(exponent)))
+    normalizer = masked_logsumexp(exponent, mask)[:, None]
+    weight = ops.exp(ops.where(mask, exponent - normalizer, ops.zeros_like(exponent)))
     return masked_sum(weight * violation, mask), count(mask, violation.dtype)

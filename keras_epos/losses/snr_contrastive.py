@@ -67,8 +67,8 @@ class SNRContrastiveLoss(PairLoss):
 
     def similarity(self, products, rows, references):
         # Inner products of the rows without their means.
-        centred = products - rows.shape[-1] * mean(rows) * ops.transpose(mean(references))
-        noise = energy(rows)[:, None] + energy(references)[None, :] - 2 * centred
+        centerd = products - rows.shape[-1] * mean(rows) * ops.transpose(mean(references))
+        noise = energy(rows)[:, None] + energy(references)[None, :] - 2 * centerd
         return -relative_to_signal(noise, rows)
 
     def row_similarity(self, rows, chosen):

@@ -17,7 +17,7 @@ class SupConLoss(PairLoss):
             exp(S_aj / temperature))
         weight of p = (softmax_p - 1/|P|) / temperature,  weight of n = softmax_n / temperature
 
-    the softmax over all pairs of the anchor. A positive that takes more than its share is pushed away in favour of
+    the softmax over all pairs of the anchor. A positive that takes more than its share is pushed away in favor of
     the others: the form `L_out` of the paper makes a class one point. With one positive, such as
     `positives="easy"`, nothing competes with it and the loss is `NTXentLoss`.
 

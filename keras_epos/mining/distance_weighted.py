@@ -47,7 +47,7 @@ class DistanceWeighted(Drawing):
         return self.draw(weights, mask, ease)
 
     def weights(self, similarity, mask, dim):
-        """Unnormalised probabilities `(A, R)` and the candidates that have one."""
+        """Unnormalized probabilities `(A, R)` and the candidates that have one."""
         squared = ops.clip(2.0 - 2.0 * similarity, self.cutoff**2, 3.999)
         log_weights = -0.5 * (dim - 2.0) * ops.log(squared) - 0.5 * (dim - 3.0) * ops.log(1.0 - squared / 4.0)
         if self.upper_cutoff is not None:

@@ -1,4 +1,7 @@
-"""The strategies: ease is S for positives and -S for negatives, so that more is easier."""
+"""The strategies, and the loops over anchors that apply them.
+
+Ease is S for positives and -S for negatives, so that more is easier.
+"""
 
 from functools import partial
 
@@ -67,3 +70,38 @@ def negatives_of(similarity, anchor, positives, candidates, strategy):
     if not is_relative(strategy):
         return negatives_for(similarity, anchor, None, candidates, strategy)
     return negatives_for(similarity, anchor, positives[0], candidates, strategy) if positives else []
+
+
+def candidates(labels, anchor, ignore_label=None, same_class=np.equal):
+    """Positives and negatives of an anchor; none of either when one kind is missing.
+
+    `same_class` is a function of two labels, numbers or rows.
+    """
+    known = [j for j in range(len(labels)) if ignore_label is None or not np.any(labels[j] == ignore_label)]
+    positives = [j for j in known if j != anchor and same_class(labels[j], labels[anchor])]
+    negatives = [j for j in known if j != anchor and not same_class(labels[j], labels[anchor])]
+    return (positives, negatives) if anchor in known and positives and negatives else ([], [])
+
+
+def anchors(labels, ignore_label=None):
+    """Anchors that take part, each with its positives and negatives before any choice: `(a, same, other)`."""
+    for a in range(len(labels)):
+        same, other = candidates(labels, a, ignore_label)
+        if same:
+            yield a, same, other
+
+
+def sides(labels, similarity, positives, negatives, ignore_label=None):
+    """Anchors that take part, each with the pairs that the strategies choose: `(a, pulled, pushed)`."""
+    for a, same, other in anchors(labels, ignore_label):
+        pulled = positives(similarity[a], same)
+        yield a, pulled, negatives_of(similarity, a, pulled, other, negatives)
+
+
+def tuplets(labels, similarity, positives, negatives, ignore_label=None):
+    """Chosen positives, each with the negatives that the strategy chooses for it, one at least: `(a, p, chosen)`."""
+    for a, same, other in anchors(labels, ignore_label):
+        for p in positives(similarity[a], same):
+            chosen = negatives_for(similarity, a, p, other, negatives)
+            if chosen:
+                yield a, p, chosen

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_epos.reference.pairs import unit
+from keras_epos.reference.similarity import unit
 
 # What is no more than this above 0 is there by rounding, say of the similarity of two copies.
 ROUNDING = 16 * np.finfo("float64").eps

@@ -30,8 +30,8 @@ PAIRS = ([0, 0, 1], [1, 2, 2])
 def random_classes(seed=0, sizes=(4, 3, 5, 2, 1, 6, 2), dim=3):
     random = np.random.default_rng(seed)
     labels = random.permutation(np.repeat(np.arange(len(sizes)), sizes))
-    centres = random.standard_normal((len(sizes), dim))
-    return labels, centres[labels] + 0.5 * random.standard_normal((len(labels), dim))
+    centers = random.standard_normal((len(sizes), dim))
+    return labels, centers[labels] + 0.5 * random.standard_normal((len(labels), dim))
 
 
 # --- numbers ---

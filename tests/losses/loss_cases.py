@@ -210,8 +210,8 @@ def batch(seed=0, dim=5, classes=(5, 4, 2, 1)):
     """Labels and embeddings without ties; classes in mixed order, one of a single sample, rows of all lengths."""
     random = np.random.default_rng(seed)
     labels = random.permutation(np.repeat(np.arange(len(classes)), classes))
-    centres = random.standard_normal((len(classes), dim))
-    embeddings = 0.8 * centres[labels] + random.standard_normal((len(labels), dim))
+    centers = random.standard_normal((len(classes), dim))
+    embeddings = 0.8 * centers[labels] + random.standard_normal((len(labels), dim))
     return labels, embeddings * random.uniform(0.5, 2.0, (len(labels), 1))
 
 

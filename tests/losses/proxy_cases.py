@@ -29,13 +29,13 @@ class Case(NamedTuple):
         make: The class.
         oracle: The function of `reference`.
         settings: Arguments of both.
-        centres: Proxies of each class.
+        centers: Proxies of each class.
     """
 
     make: object
     oracle: object
     settings: dict = {}
-    centres: int = 1
+    centers: int = 1
 
     @property
     def of_settings(self):
@@ -48,10 +48,10 @@ CASES = {
     "ArcFace": Case(ArcFaceLoss, reference.arc_face, {"margin": 0.4, "scale": 16.0}),
     "ArcFace wide": Case(ArcFaceLoss, reference.arc_face, {"margin": 1.4, "scale": 4.0}),
     "sub-center ArcFace": Case(
-        SubCenterArcFaceLoss, reference.sub_center_arc_face, {"margin": 0.4, "scale": 16.0, "centres": 3}, 3
+        SubCenterArcFaceLoss, reference.sub_center_arc_face, {"margin": 0.4, "scale": 16.0, "centers": 3}, 3
     ),
-    "SoftTriple": Case(SoftTripleLoss, reference.soft_triple, {"centres": 3}, 3),
-    "SoftTriple one centre": Case(SoftTripleLoss, reference.soft_triple, {"centres": 1}, 1),
+    "SoftTriple": Case(SoftTripleLoss, reference.soft_triple, {"centers": 3}, 3),
+    "SoftTriple one center": Case(SoftTripleLoss, reference.soft_triple, {"centers": 1}, 1),
     "Proxy-NCA": Case(ProxyNCALoss, reference.proxy_nca, {"temperature": 1.0, "denominator": "others"}),
     "Proxy-NCA++": Case(ProxyNCALoss, reference.proxy_nca),
     "Proxy-Anchor": Case(ProxyAnchorLoss, reference.proxy_anchor, {"margin": 0.2, "alpha": 8.0}),
@@ -59,16 +59,16 @@ CASES = {
 
 
 def batch(seed=0, dim=4, classes=(5, 4, 2, 1)):
-    """Labels, embeddings and, by the number of centres, proxies; of the classes one is absent."""
+    """Labels, embeddings and, by the number of centers, proxies; of the classes one is absent."""
     random = np.random.default_rng(seed)
     labels = random.permutation(np.repeat(np.arange(len(classes)), classes))
     directions = random.standard_normal((NUM_CLASSES, dim))
     embeddings = 0.8 * directions[labels] + random.standard_normal((len(labels), dim))
     embeddings *= random.uniform(0.5, 2.0, (len(labels), 1))
 
-    def proxies(centres):
-        rows = np.repeat(directions, centres, axis=0)
-        noise = np.random.default_rng(seed + 1).standard_normal((NUM_CLASSES * centres, dim))
+    def proxies(centers):
+        rows = np.repeat(directions, centers, axis=0)
+        noise = np.random.default_rng(seed + 1).standard_normal((NUM_CLASSES * centers, dim))
         return 0.5 * rows + noise
 
     return labels, embeddings, proxies
@@ -76,7 +76,7 @@ def batch(seed=0, dim=4, classes=(5, 4, 2, 1)):
 
 def make(case, proxies, dtype="float64", **settings):
     """The loss of a case with these proxies."""
-    loss = CASES[case].make(len(proxies) // CASES[case].centres, dtype=dtype, **{**CASES[case].settings, **settings})
+    loss = CASES[case].make(len(proxies) // CASES[case].centers, dtype=dtype, **{**CASES[case].settings, **settings})
     loss.adopt(np.shape(proxies)[1])
     loss.proxies.assign(proxies)
     return loss

@@ -431,7 +431,7 @@ def test_a_label_to_ignore_that_the_dtype_of_the_labels_cannot_hold():
 
 
 @pytest.mark.parametrize("offset", [2**24, 2**31 - 4, 2**53, 2**60])
-def test_neighbouring_large_ids_stay_apart(offset):
+def test_neighboring_large_ids_stay_apart(offset):
     # On JAX without x64, int64 becomes int32 before the loss sees it; conftest.py turns x64 on.
     labels, embeddings = batch()
     labels = labels.astype("int64")

@@ -19,10 +19,10 @@ CLASSES, LEVELS, DIM = 4, 12, 5
 def tree(dim=DIM, **form):
     """Of four classes, two of them near each other, whatever the batch looks like."""
     random = np.random.default_rng(3)
-    centres = random.standard_normal((CLASSES, dim))
-    centres[1] = centres[0] + 0.4 * random.standard_normal(dim)
+    centers = random.standard_normal((CLASSES, dim))
+    centers[1] = centers[0] + 0.4 * random.standard_normal(dim)
     labels = np.repeat(np.arange(CLASSES), 6)
-    embeddings = centres[labels] + 0.4 * random.standard_normal((24, dim))
+    embeddings = centers[labels] + 0.4 * random.standard_normal((24, dim))
     return ClassHierarchy.from_embeddings(embeddings, labels, **{"num_levels": LEVELS, **form})
 
 

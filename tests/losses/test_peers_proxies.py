@@ -27,16 +27,16 @@ SAME = {
     "Proxy-NCA 8": (ProxyNCALoss, {"temperature": 1 / 8}),
     "Proxy-Anchor": (ProxyAnchorLoss, {}),
     "Proxy-Anchor 0.2 8": (ProxyAnchorLoss, {"margin": 0.2, "alpha": 8.0}),
-    # Its regulariser is an object of its own, off by default.
-    "SoftTriple": (SoftTripleLoss, {"centres": 3, "tau": 0.0}),
-    "SoftTriple 10 0.2": (SoftTripleLoss, {"centres": 2, "scale": 10.0, "gamma": 0.2, "margin": 0.1, "tau": 0.0}),
+    # Its regularizer is an object of its own, off by default.
+    "SoftTriple": (SoftTripleLoss, {"centers": 3, "tau": 0.0}),
+    "SoftTriple 10 0.2": (SoftTripleLoss, {"centers": 2, "scale": 10.0, "gamma": 0.2, "margin": 0.1, "tau": 0.0}),
     "normalized softmax": (NormalizedSoftmaxLoss, {}),
     "normalized softmax 0.2": (NormalizedSoftmaxLoss, {"temperature": 0.2}),
     # Margins there are degrees.
     "ArcFace": (ArcFaceLoss, {"margin": math.radians(28.6)}),
     "ArcFace 20 16": (ArcFaceLoss, {"margin": math.radians(20), "scale": 16.0}),
     "sub-center ArcFace": (SubCenterArcFaceLoss, {"margin": math.radians(28.6)}),
-    "sub-center ArcFace 20 16": (SubCenterArcFaceLoss, {"margin": math.radians(20), "scale": 16.0, "centres": 2}),
+    "sub-center ArcFace 20 16": (SubCenterArcFaceLoss, {"margin": math.radians(20), "scale": 16.0, "centers": 2}),
     "CosFace": (CosFaceLoss, {}),
     "CosFace 0.2 16": (CosFaceLoss, {"margin": 0.2, "scale": 16.0}),
 }

@@ -48,7 +48,7 @@ def test_angular(entry, batch):
     labels, embeddings, value, gradient = golden(entry, batch)
     loss = AngularLoss(PML["entries"][entry]["settings"]["alpha"], dtype="float64")
     # The peer does not divide the negatives by their norms. On unit rows that leaves the value as it is and adds to
-    # the gradient what points along the rows, a part that a model with normalised outputs never sees.
+    # the gradient what points along the rows, a part that a model with normalized outputs never sees.
     along = np.sum(gradient * embeddings, axis=1, keepdims=True) * embeddings
     assert np.abs(along).max() > 0.01
     check(loss, labels, embeddings, value, gradient - along)

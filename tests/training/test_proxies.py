@@ -140,7 +140,7 @@ def test_combined_optimizers_are_not_combined_again(wrap):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: SoftTripleLoss(4, centres=2),
+        lambda: SoftTripleLoss(4, centers=2),
         lambda: ProxyAnchorLoss(4),
         lambda: ArcFaceLoss(4, scale=8.0),
     ],
@@ -187,7 +187,7 @@ def test_a_fresh_process_goes_on(tmp_path):
 def test_compiled_again_with_other_proxies():
     model = compiled("adam", loss_optimizer="sgd")
     fit(model)
-    model.compile("adam", loss=SoftTripleLoss(4, centres=2), loss_optimizer="sgd")
+    model.compile("adam", loss=SoftTripleLoss(4, centers=2), loss_optimizer="sgd")
     fit(model)
     assert [tuple(weight.shape) for weight in model.trainable_weights if "proxies" in weight.path] == [(8, 4)]
     model.compile("adam", loss="triplet")
@@ -240,7 +240,7 @@ def test_proxies_are_not_exported(tmp_path):
     keras.utils.set_random_seed(0)
     backbone = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(6, 3)])
     model = EmbeddingModel(backbone, 5)
-    model.compile("sgd", loss=SoftTripleLoss(7, centres=3), loss_optimizer=keras.optimizers.SGD(0.1))
+    model.compile("sgd", loss=SoftTripleLoss(7, centers=3), loss_optimizer=keras.optimizers.SGD(0.1))
     model.fit(np.zeros((14, 8, 8, 3)), np.arange(14) % 7, verbose=0)
     path = keras_epos.export_savedmodel(model, tmp_path / "photos")
     shapes = [tuple(shape) for _, shape in tf.train.list_variables(str(path / "variables" / "variables"))]

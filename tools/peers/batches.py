@@ -63,9 +63,9 @@ def paired():
     }
 
 
-def class_weights(dim, centres=1):
-    """Weights `(NUM_CLASSES * centres, dim)`, not unit; the centres of class `c` are rows `c * centres` and on."""
-    return rounded(np.random.RandomState(SEED + dim).standard_normal((NUM_CLASSES * centres, dim)))
+def class_weights(dim, centers=1):
+    """Weights `(NUM_CLASSES * centers, dim)`, not unit; the centers of class `c` are rows `c * centers` and on."""
+    return rounded(np.random.RandomState(SEED + dim).standard_normal((NUM_CLASSES * centers, dim)))
 
 
 def rounded(values, digits=12):

@@ -28,7 +28,7 @@ class Entry:
     note: str
     miner: tuple | None = None
     weights: str | None = None
-    centres: int = 1
+    centers: int = 1
     memory_size: int | None = None
     batches: tuple = field(default=("random", "balanced"))
 
@@ -66,7 +66,7 @@ negatives, not itself: the "out" form, without a base temperature. Rows without 
 AvgNonZeroReducer leaves out and MeanReducer counts."""
 N_PAIRS = """one pair of each class that has one: the first positive pair in row-major order, that is the first and
 the second sample of the class; pairs ordered by class. Cross-entropy of sim(anchor_i, positive_j) over j with target i;
-mean over classes. No L2 regulariser."""
+mean over classes. No L2 regularizer."""
 LIFTED = """for each ordered positive pair (a, p): relu(D_ap - pos_margin + log(sum_n exp(neg_margin - D_an) +
 sum_n exp(neg_margin - D_pn)))^2 / 2; the mean over ordered pairs is the paper's mean over unordered ones."""
 GENERALIZED_LIFTED = """for each row: relu(log sum_p exp(D_ap - pos_margin) + log sum_n exp(neg_margin - D_an)); the
@@ -87,7 +87,7 @@ with 0 < D < alpha; w_p = exp(Tp (D - (alpha - margin))), w_n = exp(Tn (alpha - 
 (1 - imbalance) loss_P + imbalance loss_N. Mean over all B rows."""
 SNR_CONTRASTIVE = """contrastive with d_ij = var(e_i - e_j) / var(e_i), variances over the dimensions of the unit rows
 (unbiased, which cancels), not symmetric: relu(d_ap - pos_margin) and relu(neg_margin - d_an), reduced apart and added.
-No zero-mean regulariser."""
+No zero-mean regularizer."""
 INTRA_PAIR_VARIANCE = """m_p, m_n: mean similarity of all ordered positive, negative pairs of the batch, NOT detached:
 relu((1 - pos_eps) m_p - S_ap)^2 and relu(S_an - (1 + neg_eps) m_n)^2, each averaged over its pairs, then added. For
 m_n < 0 the factor moves the border away from zero, as it stands."""
@@ -103,13 +103,13 @@ the own proxy out of the sum), unit rows and unit proxies; mean over rows."""
 PROXY_ANCHOR = """per class c over the batch: log(1 + sum of exp(-alpha (S_xc - margin)) over its samples), summed over
 classes and divided by the number of classes in the batch; plus log(1 + sum of exp(alpha (S_xc + margin)) over the
 others), divided by the number of all classes. Unit rows and proxies. An empty side is 0."""
-SOFT_TRIPLE = """similarity to class c: sum_k softmax_k(S_xck / gamma) S_xck over its centres; cross-entropy of
-la (similarity - margin [c = y]); mean over rows. Softmax weights are not detached. Unit rows and centres, no
-regulariser on the centres."""
+SOFT_TRIPLE = """similarity to class c: sum_k softmax_k(S_xck / gamma) S_xck over its centers; cross-entropy of
+la (similarity - margin [c = y]); mean over rows. Softmax weights are not detached. Unit rows and centers, no
+regularizer on the centers."""
 NORMALIZED_SOFTMAX = """cross-entropy of S_xc / temperature over all classes, unit rows and weights; mean over rows."""
 ARC_FACE = """cross-entropy of scale * logits; the logit of the own class is cos(theta + m) if theta <= pi - m, else
 cos(theta) - m sin(m), m = margin in degrees turned to radians; theta = acos(clamp(S, -1, 1)). Mean over rows."""
-SUB_CENTER = """as ArcFaceLoss with S_xc the largest over the centres of class c."""
+SUB_CENTER = """as ArcFaceLoss with S_xc the largest over the centers of class c."""
 COS_FACE = """cross-entropy of scale * (S_xc - margin [c = y]); mean over rows."""
 MEMORY = """CrossBatchMemory: 3 steps of 8 rows of the batch; each step first puts its rows, detached, into a ring of
 memory_size, then compares its rows (with gradient) with the whole filled ring (without), its own rows' copies
@@ -286,7 +286,7 @@ ENTRIES = {
         COSINE,
         SOFT_TRIPLE,
         weights="fc",
-        centres=3,
+        centers=3,
         batches=AND_RAW,
     ),
     "SoftTriple 10 0.2": Entry(
@@ -296,7 +296,7 @@ ENTRIES = {
         COSINE,
         SOFT_TRIPLE,
         weights="fc",
-        centres=2,
+        centers=2,
     ),
     "normalized softmax": Entry(
         "NormalizedSoftmaxLoss",
@@ -321,7 +321,7 @@ ENTRIES = {
         COSINE,
         SUB_CENTER + " " + ARC_FACE,
         weights="W",
-        centres=3,
+        centers=3,
     ),
     "sub-center ArcFace 20 16": Entry(
         "SubCenterArcFaceLoss",
@@ -330,7 +330,7 @@ ENTRIES = {
         COSINE,
         SUB_CENTER + " " + ARC_FACE,
         weights="W",
-        centres=2,
+        centers=2,
     ),
     "CosFace": Entry(
         "CosFaceLoss", {"margin": 0.35, "scale": 64}, MEAN, COSINE, COS_FACE, weights="W", batches=AND_RAW

@@ -4,7 +4,7 @@
 
 Needs torch and pytorch-metric-learning, see README.md in this folder. Each entry holds the settings, a note of what
 the formula is, and for each batch the value and the gradient by the embeddings, in float64; losses with weights also
-the weights and the gradient by them, as `(NUM_CLASSES * centres, dim)` with the centres of a class side by side.
+the weights and the gradient by them, as `(NUM_CLASSES * centers, dim)` with the centers of a class side by side.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def computed(entry, name, labels, rows):
     settings, weights = dict(entry.settings), None
     if entry.weights:
         settings |= {"num_classes": NUM_CLASSES, "embedding_size": rows.shape[1]}
-        weights = class_weights(rows.shape[1], entry.centres)
+        weights = class_weights(rows.shape[1], entry.centers)
     if entry.distance:
         settings["distance"] = made(distances, entry.distance)
     loss = getattr(losses, entry.loss)(reducer=getattr(reducers, entry.reducer)(), **settings)
@@ -73,7 +73,7 @@ def described(entry):
     if entry.miner:
         found["miner"] = {"name": entry.miner[0], **entry.miner[1]}
     if entry.weights:
-        found["centres"] = entry.centres
+        found["centers"] = entry.centers
     if entry.memory_size:
         found |= {"memory_size": entry.memory_size, "batch_size": 8}
     return found | {"note": " ".join(entry.note.split())}
