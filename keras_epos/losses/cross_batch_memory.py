@@ -21,13 +21,13 @@ class CrossBatchMemory(EmbeddingLoss):
 
     The memory is a ring of fixed shape that an `EmbeddingModel` saves and restores with its weights; it is filled
     by training steps only, and evaluation looks at the batch alone. Rows that are not finite, or to be ignored, are not
-    kept. Under a
-    `tf.distribute` strategy the first replica's embeddings are kept.
+    kept. Under a `tf.distribute` strategy the first replica's embeddings are kept.
 
     **An anchor's own earlier embedding must not become its positive**: it is the nearest one of all, and pulling
     towards it teaches nothing. So positives are told apart by the identity of the sample, and `y_true` is
     `(B, 2)`: class label and sample id, which `keras_epos.data.balanced_batches(..., ids=True)` yields. With
-    `memory_positives=False` the memory gives negatives alone and plain labels are enough.
+    `memory_positives=False` the memory gives negatives alone and plain labels are enough. Ids, wherever they are given,
+    also keep a sample that stands in a batch twice from being its own positive.
 
     - Needs: `y_true` of label and sample id, from `balanced_batches(..., ids=True)`, and an `EmbeddingModel`.
     - Choose it when: memory allows only small batches.
@@ -115,10 +115,10 @@ class CrossBatchMemory(EmbeddingLoss):
         embeddings = known_rows(labels, embeddings, self.loss.ignore_label)
 
         def terms(filled_labels, filled):
-            if not training:
+            if ids is None and not training:
                 return self.loss.terms(filled_labels, filled)
             filled_ids = None if ids is None else at_least_one_row(ids, embeddings)[0]
-            return self.loss.terms(filled_labels, filled, self._memory(filled_labels, filled_ids))
+            return self.loss.terms(filled_labels, filled, self._memory(filled_labels, filled_ids, training))
 
         result = self.loss.of_batch(labels, embeddings, terms, training)
         if training:
@@ -145,8 +145,10 @@ class CrossBatchMemory(EmbeddingLoss):
             )
         return labels, None
 
-    def _memory(self, labels, ids):
-        stored = ops.convert_to_tensor(self._labels)
+    def _memory(self, labels, ids, training):
+        # Evaluation looks at the batch alone, in which a sample may stand twice all the same: one row, never usable.
+        size = self.size if training else 1
+        stored = ops.convert_to_tensor(self._labels)[:size]
         positives, negatives = masks(
             ops.cast(labels, self._labels.dtype),
             stored,
@@ -154,17 +156,17 @@ class CrossBatchMemory(EmbeddingLoss):
             ignore_label=self.loss.ignore_label,
             same_class=self.loss.same_class_function,
         )
-        is_warm = ops.convert_to_tensor(self._steps) >= self.warm_up_steps
-        usable = ops.logical_and(ops.convert_to_tensor(self._is_filled) > 0, is_warm)[None, :]
+        is_in_use = ops.logical_and(training, ops.convert_to_tensor(self._steps) >= self.warm_up_steps)
+        usable = ops.logical_and(ops.convert_to_tensor(self._is_filled)[:size] > 0, is_in_use)[None, :]
         distinct = None
+        if ids is not None:
+            ids = ops.cast(ids, self._ids.dtype)
+            positives = ops.logical_and(positives, ids[:, None] != ops.convert_to_tensor(self._ids)[None, :size])
+            distinct = ids[:, None] != ids[None, :]
         if not self.memory_positives:
             positives = ops.zeros_like(positives)
-        elif ids is not None:
-            ids = ops.cast(ids, self._ids.dtype)
-            positives = ops.logical_and(positives, ids[:, None] != ops.convert_to_tensor(self._ids)[None, :])
-            distinct = ids[:, None] != ids[None, :]
         return Memory(
-            ops.stop_gradient(ops.convert_to_tensor(self._embeddings)),
+            ops.stop_gradient(ops.convert_to_tensor(self._embeddings)[:size]),
             ops.logical_and(positives, usable),
             ops.logical_and(negatives, usable),
             distinct,

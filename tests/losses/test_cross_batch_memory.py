@@ -119,12 +119,20 @@ def test_an_earlier_embedding_of_the_anchor_is_no_positive_however_near():
     assert float(numpy(result.statistics["positive_similarity"])) == pytest.approx(0.6)
 
 
-def test_a_sample_that_stands_in_a_batch_twice_is_not_its_own_positive():
-    made = adopted(losses.ContrastiveLoss(reduction=None, dtype="float64"))
-    rows = np.array([[0, 7], [0, 7], [1, 9], [1, 8]])
-    values = numpy(made(rows, tensor(np.eye(4))))
-    assert not values[:2].any()
-    assert values[2:].all()
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("memory_positives", [True, False])
+def test_a_sample_that_stands_in_a_batch_twice_is_not_its_own_positive(memory_positives, training):
+    rows, embeddings = np.array([[0, 7], [0, 7], [1, 9], [1, 8]]), np.eye(4)
+    embeddings[0, 1] = 1.0  # Seen twice, a sample need not look the same.
+
+    def values(embeddings):
+        made = adopted(losses.ContrastiveLoss(reduction=None, dtype="float64"), memory_positives=memory_positives)
+        return made.result(rows, embeddings, training).values
+
+    # One positive at a right angle for each of the last two; the first two have none.
+    np.testing.assert_allclose(numpy(values(tensor(embeddings))), [0, 0, 1, 1], rtol=1e-12)
+    slope = numpy(gradient(lambda x: keras.ops.sum(values(x)), tensor(embeddings)))
+    np.testing.assert_allclose(slope, [[0] * 4, [0] * 4, [0, 0, 0, -2], [0, 0, -2, 0]], atol=1e-12)
 
 
 def test_ring_wraps_and_a_batch_may_be_larger_than_the_memory():
