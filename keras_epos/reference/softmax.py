@@ -184,7 +184,7 @@ def multi_similarity(
                 known, pulled = same, positives(s, same)
             else:
                 known, pulled = same, positives(s, not_easy)
-            other = [n for n in other if s[n] > min(s[p] for p in known) - epsilon]
+            other = [n for n in other if s[n] > min((s[p] for p in known), default=np.inf) - epsilon]
         pushed = negatives_of(similarity, a, pulled, other, negatives)
         terms.valid[a] = 1
         terms.active[a] = bool(pulled or pushed)
