@@ -8,7 +8,7 @@ from keras_epos.callbacks.outputs import check_output
 from keras_epos.callbacks.sources import check_first_batch, embed, source
 from keras_epos.config import KnownArguments
 from keras_epos.hierarchy import ClassHierarchy, class_means
-from keras_epos.hierarchy.class_distances import integer_labels
+from keras_epos.hierarchy.distances import integer_labels
 
 
 class HierarchyRebuild(KnownArguments, keras.callbacks.Callback):

@@ -12,8 +12,8 @@ from keras_epos.callbacks.one_point import BATCH_NORMALIZATION, NUM_TRIED, diffe
 from keras_epos.callbacks.outputs import check_output
 from keras_epos.callbacks.sources import check_first_batch, copied, embed, gallery_source, source
 from keras_epos.config import KnownArguments
-from keras_epos.retrieval.ahead import check_ahead
 from keras_epos.retrieval.checks import check_metrics, check_ranks
+from keras_epos.retrieval.evaluate import check_ahead
 
 
 class RecallAtK(KnownArguments, keras.callbacks.Callback):

@@ -4,8 +4,7 @@ A class collapses when a loss draws all its looks to one point. `measure` says h
 `mode_nmi` whether clusters still find the looks; the single measures are functions of their own.
 """
 
-from keras_epos.collapse.coinciding import coinciding
-from keras_epos.collapse.measure import measure, mode_nmi
+from keras_epos.collapse.measure import coinciding, measure, mode_nmi
 from keras_epos.collapse.spectrum import effective_rank, spectral_decay
 from keras_epos.collapse.spread import mode_spread, spread
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_epos.collapse.rows import codes_of, unit_rows
+from keras_epos.rows import Rows
 
 # Singular values below this share of the largest are noise of rounding and count as this share.
 FLOOR = 1e-6
@@ -28,13 +28,10 @@ def effective_rank(embeddings, labels=None):
         >>> print(f"{keras_epos.collapse.effective_rank(embeddings):.0f} of {embeddings.shape[1]} directions")
         4 of 4 directions
     """
-    rows = unit_rows(embeddings)
     if labels is None:
-        return _rank(rows)
-    classes = codes_of("labels", labels, embeddings)
-    order = np.argsort(classes, kind="stable")
-    parts = np.split(rows[order], np.cumsum(np.bincount(classes))[:-1])
-    ranks = [_rank(part) for part in parts if len(part) > 1]
+        return _rank(Rows.of(embeddings).units)
+    rows = Rows.of(embeddings, labels)
+    ranks = [_rank(rows.unit(members)) for members in rows.members() if len(members) > 1]
     return float(np.mean(ranks)) if ranks else 0.0
 
 
@@ -53,7 +50,7 @@ def spectral_decay(embeddings):
 
     Reference: Roth et al. 2020, https://arxiv.org/abs/2002.08473 (rho).
     """
-    rows = unit_rows(embeddings)
+    rows = Rows.of(embeddings).units
     values = np.sqrt(np.maximum(np.linalg.eigvalsh(rows.T @ rows), 0))
     if values.max() == 0:
         return 0.0

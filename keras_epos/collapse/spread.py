@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_epos.collapse.rows import codes_of, unit_rows
+from keras_epos.rows import Rows, classes_of
 
 # Distances below this are rounding.
 ZERO = 1e-12
@@ -28,12 +28,12 @@ def spread(embeddings, labels):
 
     Reference: Roth et al. 2020, https://arxiv.org/abs/2002.08473.
     """
-    rows, classes = unit_rows(embeddings), codes_of("labels", labels, embeddings)
-    sizes = np.bincount(classes)
+    rows = Rows.of(embeddings, labels)
+    sizes = rows.counts
     check_sizes(sizes)
-    sums = _sums(rows, classes, len(sizes))
+    sums = rows.sums(rows.labels, len(sizes))
     pairs = sizes * (sizes - 1)
-    intra = _mean_of(pairs - _similar_pairs(rows, classes, sums), pairs)
+    intra = _mean_of(pairs - _similar_pairs(rows, rows.labels, sums), pairs)
     norms = np.linalg.norm(sums, axis=1, keepdims=True)
     means = np.divide(sums, norms, out=np.zeros_like(sums), where=norms > 0)
     num_classes = len(sizes)
@@ -61,17 +61,17 @@ def mode_spread(embeddings, labels, modes):
         ValueError: for shapes that do not fit, embeddings that are not finite, or when no class has two modes or no
             mode two samples.
     """
-    rows, classes = unit_rows(embeddings), codes_of("labels", labels, embeddings)
-    modes = codes_of("modes", modes, embeddings)
+    rows = Rows.of(embeddings, labels)
+    classes, modes = rows.labels, classes_of(modes, len(rows), "modes")[1]
     modes = np.unique(classes * (modes.max() + 1) + modes, return_inverse=True)[1].reshape(-1)
     class_of = np.zeros(modes.max() + 1, int)
     class_of[modes] = classes
     sizes, class_sizes = np.bincount(modes), np.bincount(classes)
     within = sizes * (sizes - 1)
-    alike = _similar_pairs(rows, modes, _sums(rows, modes, len(sizes)))
+    alike = _similar_pairs(rows, modes, rows.sums(modes, len(sizes)))
     class_within = np.bincount(class_of, within)
     class_alike = np.bincount(class_of, alike)
-    all_alike = _similar_pairs(rows, classes, _sums(rows, classes, len(class_sizes)))
+    all_alike = _similar_pairs(rows, classes, rows.sums(classes, len(class_sizes)))
     cross = class_sizes * (class_sizes - 1) - class_within
     if not class_within.any() or not cross.any():
         raise ValueError(
@@ -95,20 +95,14 @@ def check_sizes(sizes):
 
 def check_classes(labels, modes=None):
     """Raise now what `measure` would raise for these labels and modes whatever the embeddings."""
-    check_sizes(np.bincount(codes_of("labels", labels, labels)))
+    check_sizes(np.bincount(classes_of(labels, len(labels))[1]))
     if modes is not None:
-        codes_of("modes", modes, labels)
-
-
-def _sums(rows, groups, num_groups):
-    sums = np.zeros((num_groups, rows.shape[1]))
-    np.add.at(sums, groups, rows)
-    return sums
+        classes_of(modes, len(labels), "modes")
 
 
 def _similar_pairs(rows, groups, sums):
     """Sum of the similarities of ordered pairs of different samples in each group, in O(N D)."""
-    return np.sum(sums * sums, axis=1) - np.bincount(groups, np.sum(rows * rows, axis=1))
+    return np.sum(sums * sums, axis=1) - np.bincount(groups, np.sum(rows.units**2, axis=1))
 
 
 def _mean_of(totals, pairs):

@@ -2,18 +2,14 @@
 
 `split` finds the clean, noisy and highly noisy samples of every class from embeddings, `Parts` holds and saves them,
 `draw_parts` shows them, and `StagedBatches` trains any Keras model on them in stages. `density` and `split_by` are the
-two halves of `split`; `peak_distance` helps to look at the centres of a class. NumPy but for the picture.
+two halves of `split`; `peak_distance` helps to look at the centers of a class. NumPy but for the picture.
 
 Reference: Guo, Huang, Zhang, Zhuang, Dong, Scott and Huang 2018, https://arxiv.org/abs/1808.01097.
 """
 
-from keras_epos.curriculum.clusters import cluster_bounds
-from keras_epos.curriculum.density import RULES, density
-from keras_epos.curriculum.parts import Parts
-from keras_epos.curriculum.peaks import peak_distance
-from keras_epos.curriculum.picture import draw_parts
-from keras_epos.curriculum.quantile_density import cutoff_distance
-from keras_epos.curriculum.split import split, split_by
+from keras_epos.curriculum.density import RULES, cutoff_distance, density, peak_distance
+from keras_epos.curriculum.parts import Parts, draw_parts
+from keras_epos.curriculum.split import cluster_bounds, split, split_by
 from keras_epos.curriculum.staged_batches import StagedBatches
 
 __all__ = [

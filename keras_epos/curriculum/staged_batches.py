@@ -5,10 +5,10 @@ import numpy as np
 from keras import tree
 
 from keras_epos._checks import integer
-from keras_epos.curriculum.shuffled_indices import ShuffledIndices
 from keras_epos.data.batch_indices import BatchIndices
 from keras_epos.data.inputs import as_arrays
 from keras_epos.data.py_batches import refuse_cut_labels
+from keras_epos.data.shuffle import fold, seed_key, shuffled
 
 
 class StagedBatches(keras.utils.PyDataset):
@@ -165,3 +165,25 @@ def _check(parts, labels, epochs, weights):
         )
     if not np.isfinite(weights).all() or min(weights) < 0:
         raise ValueError(f"`weights` must be finite and at least 0. Received: weights={weights!r}.")
+
+
+class ShuffledIndices:
+    """Batches that walk through one shuffle of the samples after another, computed from the step alone.
+
+    The last batch of a shuffle is filled up from the next one, so all batches have one size.
+
+    Args:
+        num_samples: N, at least 1.
+        batch_size: At least 1.
+        seed: Integer.
+    """
+
+    def __init__(self, num_samples, batch_size, seed=0):
+        self.num_samples, self.batch_size = num_samples, batch_size
+        self._key = seed_key(seed)
+
+    def __call__(self, step):
+        """Sample indices of batch number `step`, int64 `(batch_size,)`."""
+        positions = int(step) * self.batch_size + np.arange(self.batch_size)
+        turn, place = np.divmod(positions, self.num_samples)
+        return shuffled(place, self.num_samples, fold(self._key, turn))

@@ -5,10 +5,11 @@ import functools
 import numpy as np
 
 from keras_epos._checks import integer, one_of
-from keras_epos.hierarchy.class_distances import class_means, distances_between, spread_within
-from keras_epos.hierarchy.levels import nodes_at_levels, thresholds
+from keras_epos.hierarchy.distances import class_means, nearest_classes, spread_within, squared_distances
 from keras_epos.hierarchy.merging import LINKAGES, merge
-from keras_epos.hierarchy.neighbours import nearest_classes
+from keras_epos.rows import members_of
+
+LARGEST_DISTANCE = 4.0
 
 
 class ClassHierarchy:
@@ -74,7 +75,7 @@ class ClassHierarchy:
 
     @functools.cached_property
     def merges(self):
-        return merge(distances_between(self.means), self.counts, self.linkage)
+        return merge(squared_distances(self.means), self.counts, self.linkage)
 
     @functools.cached_property
     def nodes(self):
@@ -103,11 +104,11 @@ class ClassHierarchy:
         """`alpha = beta + d_H - s`, with `s` the spread of the anchor's class; labels as in `level`."""
         return beta + self.distance(anchor, negative) - self.spread[self._place(anchor)]
 
-    def neighbours(self, label, count=8):
+    def neighbors(self, label, count=8):
         """The labels of the `count` classes nearest to one by `d`, or as many as there are, nearest first: integers."""
         integer("count", count, 0)
         place = self._place(label)
-        distances = distances_between(self.means[place : place + 1], self.means)[0]
+        distances = squared_distances(self.means[place : place + 1], self.means)[0]
         distances[place] = np.inf
         return self.classes[np.argsort(distances, kind="stable")[: min(count, len(self) - 1)]]
 
@@ -123,8 +124,8 @@ class ClassHierarchy:
     def groups(self, level):
         """The classes of each node at a level, from 0 to `num_levels`: a list of arrays of labels, largest first."""
         integer("level", level, 0, self.num_levels)
-        _, place, sizes = np.unique(self.nodes[level], return_inverse=True, return_counts=True)
-        parts = np.split(self.classes[np.argsort(place, kind="stable")], np.cumsum(sizes)[:-1])
+        places = np.unique(self.nodes[level], return_inverse=True)[1].reshape(-1)
+        parts = [self.classes[members] for members in members_of(places)]
         return sorted(parts, key=lambda part: (-len(part), part[0]))
 
     def save(self, path):
@@ -165,3 +166,43 @@ class ClassHierarchy:
         if unknown.size:
             raise ValueError(f"`labels` must be classes of the hierarchy. Received: {unknown.flat[0]}.")
         return places
+
+
+def thresholds(mean_spread, num_levels):
+    """`d_l = d_0 + l (4 - d_0) / L`, for `l = 0 ... L`: float64 `(L + 1,)`.
+
+    Args:
+        mean_spread: `d_0`, the mean squared distance inside a class, from 0 to 4.
+        num_levels: `L`, at least 1.
+    """
+    return mean_spread + np.arange(num_levels + 1) * ((LARGEST_DISTANCE - mean_spread) / num_levels)
+
+
+def nodes_at_levels(merges, thresholds):
+    """The node of each class at each level, int32 `(L + 1, C)`.
+
+    At level 0 every class is a node of its own. At level `l` nodes nearer than threshold `l` are one, and at the last
+    level all are. Levels are nested: classes that share a node share one at all levels above.
+
+    Args:
+        merges: `(C - 1, 4)`, see `merge`. Nodes are numbered as there.
+        thresholds: `(L + 1,)`, ascending.
+    """
+    size = len(merges) + 1
+    parent = np.arange(2 * size - 1)
+    reached_at = np.full(2 * size - 1, np.inf)
+    for row, (first, second) in enumerate(merges[:, :2].astype(int)):
+        parent[[first, second]] = size + row
+        reached_at[[first, second]] = merges[row, 2]
+    levels = [np.arange(size)]
+    for threshold in thresholds[1:-1]:
+        levels.append(_top(np.where(reached_at < threshold, parent, np.arange(2 * size - 1)))[:size])
+    levels.append(np.full(size, 2 * size - 2))
+    return np.stack(levels).astype(np.int32)
+
+
+def _top(parent):
+    """The last node on the way up from each."""
+    while not np.array_equal(above := parent[parent], parent):
+        parent = above
+    return parent

@@ -12,7 +12,7 @@ def draw_dendrogram(hierarchy, names=None, axis=None, num_groups=None):
         hierarchy: `ClassHierarchy` of at least two classes.
         names: Name of each class in the order of its labels, `(C,)`; by default the labels.
         axis: Axes of Matplotlib, or `None` for a new figure of a height that fits the names.
-        num_groups: Number of branches that have a colour each, from 1 to the number of classes; by default an eighth
+        num_groups: Number of branches that have a color each, from 1 to the number of classes; by default an eighth
             of it.
 
     Returns:
@@ -40,7 +40,7 @@ def draw_dendrogram(hierarchy, names=None, axis=None, num_groups=None):
     integer("num_groups", num_groups, 1, len(hierarchy), "Groups are made of whole classes.")
     if axis is None:
         _, axis = plt.subplots(figsize=(8, 1 + 0.14 * len(names)), layout="constrained")
-    # So many of the last merges join branches of different colours.
+    # So many of the last merges join branches of different colors.
     heights = hierarchy.merges[:, 2]
     dendrogram(
         hierarchy.merges,

@@ -1,4 +1,4 @@
-"""Which references are of the class of which queries.
+"""What is compared, queries and gallery, and which references are of the class of which queries.
 
 Two answers to the same three questions: `windows`, `block` and `pairs`. Where a class is what has an equal label, both
 sides are sorted by label and most of the answer is known without looking. Any other relation of labels is a function,
@@ -11,16 +11,33 @@ import numpy as np
 from keras import ops
 
 from keras_epos import same_class as relations
-from keras_epos.retrieval.blocks import CHUNK, blocks
-from keras_epos.retrieval.checks import check_label_rows, check_one_label_per_id, check_result
-from keras_epos.retrieval.codes import codes
+from keras_epos.retrieval.checks import check_label_rows, check_one_label_per_id, check_result, check_same_dim
+from keras_epos.rows import CHUNK, Rows, blocks, codes
 
 # References in one window, at least, where labels are sorted, and exactly where any may be of any class.
 _FEW, _MANY = 64, 4096
 
 
+def sides(embeddings, gallery_embeddings, ids, gallery_ids):
+    """Checked queries and gallery with their ids, and no labels yet. Without a gallery both are the same object."""
+    queries = Rows(embeddings)
+    if gallery_embeddings is None:
+        if len(queries) < 2:
+            raise ValueError("`embeddings` must have two rows or more without a gallery. Received: 1 row.")
+        queries.ids = np.arange(len(queries)) if ids is None else codes(("ids", ids, len(queries)))[0]
+        return queries, queries
+    gallery = Rows(gallery_embeddings, name="gallery_embeddings")
+    check_same_dim(queries, gallery)
+    if ids is None or gallery_ids is None:
+        # No reference is a query; numbers that differ say so.
+        queries.ids, gallery.ids = np.arange(len(queries)), -1 - np.arange(len(gallery))
+    else:
+        queries.ids, gallery.ids = codes(("ids", ids, len(queries)), ("gallery_ids", gallery_ids, len(gallery)))
+    return queries, gallery
+
+
 def relate(same_class, queries, gallery, labels, gallery_labels):
-    """The classes by `same_class`. Gives both sides their labels, and may sort their rows.
+    """The classes by `same_class`, which hold both sides as they are compared: with labels, perhaps sorted by them.
 
     Raises:
         ValueError: for labels that do not fit `same_class`, or one id with two labels.
@@ -39,12 +56,11 @@ def relate(same_class, queries, gallery, labels, gallery_labels):
 
 
 class EqualLabels:
-    """A class is what has the same integer as label. Sorts both sides by it, so that a class is one slice."""
+    """A class is what has the same integer as label. Both sides are sorted by it, so that a class is one slice."""
 
     def __init__(self, queries, gallery):
-        for side in {queries, gallery}:
-            side.sort_by_label()
-        self.queries, self.gallery = queries, gallery
+        self.queries = queries.sorted_by_label()
+        self.gallery = self.queries if gallery is queries else gallery.sorted_by_label()
 
     def windows(self):
         """Yields `(rows, window)`: queries, and the slice of the gallery that holds all references of their class."""

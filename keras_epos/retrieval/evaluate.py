@@ -1,7 +1,11 @@
 """How good an embedding is: the retrieval measures of queries searched in a gallery."""
 
-import numpy as np
+import math
 
+import numpy as np
+from keras import ops
+
+from keras_epos import same_class as relations
 from keras_epos._checks import integer
 from keras_epos.retrieval.checks import (
     check_gallery_arguments,
@@ -12,11 +16,10 @@ from keras_epos.retrieval.checks import (
     check_within,
     warn_of_pairs,
 )
-from keras_epos.retrieval.classes import relate
-from keras_epos.retrieval.precision import precision_at_r
-from keras_epos.retrieval.product import Product
-from keras_epos.retrieval.recall import best_positives, recall_at
-from keras_epos.retrieval.sides import sides
+from keras_epos.retrieval.classes import relate, sides
+from keras_epos.retrieval.nearest import top
+from keras_epos.retrieval.product import TIE, Product, above
+from keras_epos.rows import CHUNK, blocks, chunks
 
 METRICS = ("recall", "map@r", "r_precision")
 ALL_FOUND = "Every query would count as found."
@@ -91,6 +94,7 @@ def evaluate(
         check_within(ranks, len(gallery) - int(gallery_embeddings is None), ALL_FOUND)
     if ids is None:
         warn_of_pairs(queries, gallery, labels, gallery_labels)
+    queries, gallery = classes.queries, classes.gallery
     best, num_positives = best_positives(classes)
     matched = np.flatnonzero(num_positives)
     check_matched(matched, queries, gallery)
@@ -102,3 +106,120 @@ def evaluate(
         precision = precision_at_r(product, classes, matched, num_positives)
         results |= {name: value for name, value in precision.items() if name in metrics}
     return results | {"queries_without_match": len(queries) - len(matched)}
+
+
+def best_positives(classes):
+    """Similarity of each query to its nearest positive in float64 `(Q,)`, and its number of positives `(Q,)`."""
+    queries, gallery = classes.queries, classes.gallery
+    best = np.full(len(queries), -np.inf)
+    num_positives = np.zeros(len(queries), np.int64)
+    for some, window in classes.windows():
+        references, ids = gallery.unit(window), gallery.ids[None, window]
+        for rows in chunks(some, len(references)):
+            positive = queries.ids[rows, None] != ids
+            positive &= classes.block(rows, window)
+            similarity = np.where(positive, queries.unit(rows) @ references.T, -np.inf)
+            best[rows] = np.maximum(best[rows], similarity.max(axis=1))
+            num_positives[rows] += positive.sum(axis=1)
+    return best, num_positives
+
+
+def recall_at(ranks, product, classes, index, best):
+    """Recall@K over the queries `index` for each K of `ranks`; `best` are the similarities of their best positives."""
+    ahead = _count_negatives_ahead(product, classes, index, best, max(ranks))
+    return {f"recall@{rank}": int((ahead < rank).sum()) / len(index) for rank in ranks}
+
+
+def _count_negatives_ahead(product, classes, index, best, limit):
+    """How many negatives are at least as similar as the best positive, for the queries `index`: its rank less 1.
+
+    Counts from `limit` on are cut short: they may be too low, yet not below `limit`.
+    """
+    ahead = np.zeros(len(best), np.int64)
+    for rows in blocks(index, product.block_size):
+        threshold = best[rows] - TIE
+        low = (threshold - product.error).astype(np.float32)
+        for start, similarity in product.by_block(rows):
+            width = similarity.shape[1]
+            negatives = _hide(classes.block(rows, slice(start, start + width)), similarity)
+            query, reference, value = above(negatives, low)
+            is_ahead = value > threshold[query] + product.error
+            unsure = np.flatnonzero(~is_ahead)
+            exact = product.exact(rows, start, width, query[unsure], reference[unsure])
+            is_ahead[unsure] = exact >= threshold[query[unsure]]
+            ahead[rows] += np.bincount(query[is_ahead], minlength=len(rows))
+            low[ahead[rows] >= limit] = np.inf
+    return ahead[index]
+
+
+def _hide(positive, similarity):
+    """Moves positives below every threshold. Where labels are sorted, most blocks are free of them."""
+    if not positive.any():
+        return similarity
+    return ops.where(ops.convert_to_tensor(positive), -2.0, similarity)
+
+
+def precision_at_r(product, classes, index, num_positives):
+    """Means of MAP@R and R-precision over the queries `index`."""
+    queries, gallery = product.queries, product.gallery
+    num_excluded = int(np.bincount(np.unique(gallery.ids, return_inverse=True)[1]).max())
+
+    def key(rows, indices, similarity):
+        # A positive that is not farther ahead than a tie comes after the negative, and the query itself last.
+        positive = classes.pairs(rows, indices)
+        itself = queries.ids[rows, None] == gallery.ids[indices]
+        return np.where(itself, -np.inf, similarity - TIE * positive)
+
+    found, average = [], []
+    # Queries of similar R together: the largest R of a block decides how many references are fetched.
+    size = max(1, min(product.block_size, 4 * CHUNK // int(num_positives.max())))
+    for rows in blocks(index[np.argsort(num_positives[index], kind="stable")], size):
+        width = num_positives[rows].max()
+        indices = top(product, rows, int(width), num_excluded, key)[1]
+        hit = classes.pairs(rows, indices)
+        ranks = np.arange(1, width + 1)
+        hit &= ranks <= num_positives[rows, None]
+        found.extend(hit.sum(axis=1) / num_positives[rows])
+        average.extend((hit * np.cumsum(hit, axis=1) / ranks).sum(axis=1) / num_positives[rows])
+    return {"map@r": math.fsum(average) / len(index), "r_precision": math.fsum(found) / len(index)}
+
+
+def check_ahead(labels, gallery_labels, has_gallery, *, k, metrics, ids, gallery_ids, same_class):
+    """Raise now what `evaluate` would raise for these arguments whatever the embeddings.
+
+    Args:
+        labels, gallery_labels: As in `evaluate`; `None` where they are not known yet.
+        has_gallery: Whether there will be a gallery.
+        k, metrics, ids, gallery_ids, same_class: As in `evaluate`.
+
+    Raises:
+        ValueError: as `evaluate` does.
+    """
+    relation = relations.get(same_class)
+    metrics = check_metrics(metrics, METRICS)
+    ranks = check_ranks(k) if "recall" in metrics else ()
+    gallery = np.zeros((1, 1), np.float32) if has_gallery else None
+    check_gallery_arguments(gallery, gallery, ids, gallery_ids)
+    if labels is None or (has_gallery and gallery_labels is None):
+        return
+    # Rows that stand for the embeddings: only their number counts.
+    rows = np.zeros((len(labels), 1), np.float32)
+    gallery = np.zeros((len(gallery_labels), 1), np.float32) if has_gallery else None
+    queries, references = sides(rows, gallery, ids, gallery_ids)
+    relate(same_class, queries, references, labels, gallery_labels)
+    if "recall" in metrics:
+        check_within(ranks, len(references) - int(not has_gallery), ALL_FOUND)
+    if relation is relations.equal:
+        check_matched(_matched(queries, references), queries, references)
+
+
+def _matched(queries, references):
+    """The queries with a reference of their label that is not the same item. One id has one label."""
+    of_label = _occurrences(queries.labels, references.labels)
+    return np.flatnonzero(of_label > _occurrences(queries.ids, references.ids))
+
+
+def _occurrences(values, among):
+    """How often each of `values` occurs in `among`."""
+    among = np.sort(among)
+    return np.searchsorted(among, values, "right") - np.searchsorted(among, values, "left")

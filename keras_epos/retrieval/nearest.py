@@ -3,11 +3,12 @@
 import numpy as np
 
 from keras_epos._checks import integer
-from keras_epos.retrieval.blocks import blocks
 from keras_epos.retrieval.checks import check_same_dim, check_within
 from keras_epos.retrieval.product import Product
-from keras_epos.retrieval.sides import Side
-from keras_epos.retrieval.top import top
+from keras_epos.rows import Rows, blocks, chunks
+
+# References fetched beyond those asked for, so that near-ties at the border seldom need the exact path.
+SPARE = 8
 
 
 def nearest(queries, gallery=None, k=10, *, exclude_self=None, block_size=1024):
@@ -37,8 +38,8 @@ def nearest(queries, gallery=None, k=10, *, exclude_self=None, block_size=1024):
         exclude_self = gallery is None
     integer("block_size", block_size, 1)
     integer("k", k, 1)
-    query_side = Side("queries", queries)
-    gallery_side = query_side if gallery is None else Side("gallery", gallery)
+    query_side = Rows(queries, name="queries")
+    gallery_side = query_side if gallery is None else Rows(gallery, name="gallery")
     check_same_dim(query_side, gallery_side)
     check_within((k,), len(gallery_side) - int(exclude_self), "Pass a smaller `k`, or a larger gallery.")
 
@@ -51,3 +52,38 @@ def nearest(queries, gallery=None, k=10, *, exclude_self=None, block_size=1024):
     for rows in blocks(np.arange(len(query_side)), block_size):
         similarity[rows], indices[rows] = top(product, rows, k, int(exclude_self), key)
     return similarity, indices
+
+
+def top(product, rows, count, num_excluded, key):
+    """The `count` references with the largest `key`, in falling order: `(keys, indices)`, float64 and int64.
+
+    `key(rows, indices, similarity)` may only lower a similarity: by rounding, or to -inf for `num_excluded`
+    references of a query at most.
+    """
+    width = count + num_excluded + SPARE
+    if width > len(product.gallery) // 4:
+        return _top_of_all(product, rows, count, key)
+    indices, cutoff = product.candidates(rows, width)
+    exact = product.exact_rows(rows, indices)
+    keys, indices = _sort(key(rows, indices, exact), indices, count)
+    # A reference that was not fetched is at most this similar, so a last key beyond it is certain.
+    unsure = np.flatnonzero(keys[:, -1] <= cutoff + product.error)
+    if len(unsure):
+        keys[unsure], indices[unsure] = _top_of_all(product, rows[unsure], count, key)
+    return keys, indices
+
+
+def _top_of_all(product, rows, count, key):
+    """`top` from similarities to the whole gallery in float64: for small galleries, large classes and many ties."""
+    keys, indices = np.empty((len(rows), count)), np.empty((len(rows), count), np.int64)
+    everything = np.arange(len(product.gallery))[None, :]
+    for part in chunks(np.arange(len(rows)), len(product.gallery)):
+        block = key(rows[part], everything, product.whole_rows(rows[part]))
+        chosen = np.argpartition(-block, count - 1, axis=1)[:, :count]
+        keys[part], indices[part] = _sort(np.take_along_axis(block, chosen, axis=1), chosen, count)
+    return keys, indices
+
+
+def _sort(keys, indices, count):
+    order = np.argsort(-keys, axis=1, kind="stable")[:, :count]
+    return np.take_along_axis(keys, order, axis=1), np.take_along_axis(indices, order, axis=1)

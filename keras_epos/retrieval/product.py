@@ -3,8 +3,7 @@
 import numpy as np
 from keras import ops
 
-from keras_epos.retrieval.blocks import blocks, chunks
-from keras_epos.retrieval.factors import error_bound, factors, significant_bits
+from keras_epos.rows import blocks, chunks
 
 # Similarities that differ by no more are equal.
 TIE = 1e-12
@@ -16,7 +15,7 @@ class Product:
     def __init__(self, queries, gallery, block_size):
         self.queries, self.gallery = queries, gallery
         self.block_size = block_size
-        dim = queries.rows.shape[1]
+        dim = queries.dim
         self.bits = significant_bits(dim, block_size)
         self.error = error_bound(dim, self.bits)
         self._gallery_blocks = [
@@ -56,7 +55,7 @@ class Product:
     def exact_rows(self, rows, indices):
         """Float64 similarities `(Q, M)` of queries `rows` `(Q,)` to references `indices` `(Q, M)`."""
         similarity = np.empty(indices.shape)
-        dim = self.queries.rows.shape[1]
+        dim = self.queries.dim
         for part in chunks(np.arange(len(rows)), indices.shape[1] * dim):
             references = self.gallery.unit(indices[part])
             similarity[part] = np.einsum("qd,qmd->qm", self.queries.unit(rows[part]), references)
@@ -97,3 +96,43 @@ def _first(parts, width, num_rows):
     last = np.cumsum(size) - 1
     cutoff = np.where(size == width, value[order][last], -np.inf).astype(np.float32)
     return (row[order], column[order], value[order]), cutoff
+
+
+def significant_bits(dim, block_size):
+    """Bits of the factors that the backend's matrix product keeps: 24 in float32, 11 in TF32, 8 in bfloat16.
+
+    GPUs and TPUs round silently unless told otherwise, by settings that differ per backend; so it is tried out.
+    """
+    left = np.zeros((block_size, dim), np.float32)
+    left[:, 0] = 1
+    right = np.zeros((dim, 4 * block_size), np.float32)
+    right[0] = 1 + 2.0**-12
+    right[0, ::2] = 1 + 2.0**-9
+    product = ops.convert_to_numpy(ops.matmul(ops.convert_to_tensor(left), ops.convert_to_tensor(right)))
+    kept = product == right[:1]
+    return 24 if kept.all() else 11 if kept[:, ::2].all() else 8
+
+
+def error_bound(dim, bits):
+    """The largest |computed - exact| of unit rows: a sum of `dim` float32 products in any order, and their rounding.
+
+    Where the backend rounds the factors, also what `factors` leaves out.
+    """
+    if bits == 24:
+        return (dim + 16) * 2.0**-24
+    return (3 * dim + 16) * 2.0**-24 + 4 * 2.0 ** (2 - 2 * bits)
+
+
+def factors(rows, bits, side):
+    """Float32 factors whose product is that of `rows`, though the matrix product keeps only `bits` bits of each.
+
+    Each number is cut into a head that survives rounding and a tail: `a b = head head + head tail + tail head`, laid
+    side by side so that one product of three times the width adds them up.
+    """
+    rows = rows.astype(np.float32)
+    if bits == 24:
+        return rows
+    mask = np.uint32(0xFFFFFFFF << (24 - bits) & 0xFFFFFFFF)
+    head = (rows.view(np.uint32) & mask).view(np.float32)
+    tail = rows - head
+    return np.concatenate([head, tail, head] if side else [head, head, tail], axis=1)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_epos import curriculum
-from keras_epos.curriculum.order_statistic import order_statistic
+from keras_epos.curriculum.distances import order_statistic
 
 # Features of one class, with what the paper's rules make of them.
 LINE = np.array([0, 0.11, 0.23, 0.37, 0.52, 1.31, 2.6, 3.3, 5.2, 9.3])[:, None]
@@ -50,7 +50,7 @@ def test_the_example_on_a_line():
 @pytest.mark.parametrize("block_size", [1, 7, 1000])
 def test_densities_are_those_of_plain_loops_whatever_the_block(rule, block_size):
     embeddings, labels = clouds()
-    found = curriculum.density(embeddings, labels, rule, quantile=0.3, neighbours=4, block_size=block_size)
+    found = curriculum.density(embeddings, labels, rule, quantile=0.3, neighbors=4, block_size=block_size)
     np.testing.assert_allclose(found, oracle(rule, embeddings, labels), rtol=1e-12)
 
 
@@ -163,7 +163,7 @@ def test_a_rare_look_is_far_from_its_class_but_not_from_itself(seed):
     [
         ({"rule": "mean"}, "`rule` must be one of"),
         ({"quantile": 1.0}, "`quantile` must be in"),
-        ({"neighbours": 0}, "`neighbours` must be an integer of at least 1"),
+        ({"neighbors": 0}, "`neighbors` must be an integer of at least 1"),
         ({"principal_dim": 0}, "`principal_dim` must be an integer of at least 1"),
         ({"block_size": 0}, "`block_size` must be an integer of at least 1"),
         ({"embeddings": np.zeros(10)}, "`embeddings` must be numbers of shape"),

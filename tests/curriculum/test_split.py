@@ -81,9 +81,20 @@ def test_saved_parts_load_again(tmp_path, labels):
     assert again.num_parts == 4
     assert len(again) == 4
     rows = list(csv.reader((tmp_path / "parts.csv").open(encoding="utf-8")))
-    assert rows[0] == ["sample of 4 parts", "label", "density", "part", "name"]
-    assert rows[2][3:] == ["1", "b, c.jpg"]
+    assert rows[:2] == [["# num_parts=4"], ["sample", "label", "density", "part", "name"]]
+    assert rows[3][3:] == ["1", "b, c.jpg"]
     assert [path.name for path in tmp_path.iterdir()] == ["parts.csv"]
+
+
+@pytest.mark.parametrize(
+    ("top", "num_parts"),
+    [("sample of 4 parts,label", 4), ("# num_parts=4\nsample,label", 4), ("sample,label", 3)],
+)
+def test_files_of_before_and_files_tidied_by_hand_load(tmp_path, top, num_parts):
+    (tmp_path / "parts.csv").write_text(f"{top},density,part\n0,7,0.5,0\n1,7,0.25,2\n")
+    found = curriculum.Parts.load(tmp_path / "parts.csv")
+    assert found.parts.tolist() == [0, 2]
+    assert found.num_parts == num_parts
 
 
 @pytest.mark.parametrize("text", ["", "sample,label\n", "sample of 3 parts,label,density,part\n1,0,1.0,0\n"])

@@ -44,7 +44,7 @@ def test_a_batch_has_distinct_classes_and_distinct_samples(request, step, with_t
         groups = drawn[:, 0].reshape(anchors, together)
         for place, (anchor, *near) in enumerate(groups.tolist()):
             taken = {*groups[:, 0].tolist(), *groups[:place].ravel().tolist()}
-            others = [other for other in hierarchy.neighbours(anchor, 24).tolist() if other not in taken]
+            others = [other for other in hierarchy.neighbors(anchor, 24).tolist() if other not in taken]
             assert near == others[: together - 1]
 
 

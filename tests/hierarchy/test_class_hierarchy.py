@@ -13,11 +13,11 @@ from keras_epos.hierarchy import (
     LINKAGES,
     ClassHierarchy,
     class_means,
-    distances_between,
     draw_dendrogram,
     merge,
     nearest_classes,
     spread_within,
+    squared_distances,
 )
 
 # Seven points of the unit circle; numbers worked out apart from this code.
@@ -44,7 +44,7 @@ def test_distances_of_seven_points():
     np.testing.assert_allclose(np.diff(hierarchy.thresholds), 0.179463, atol=1e-6)
     assert hierarchy.thresholds[1] == pytest.approx(1.308049, abs=1e-6)
     assert hierarchy.thresholds[16] == 4
-    np.testing.assert_allclose(distances_between(hierarchy.means)[PAIRS], [1.827826, 2.814744, 2.956526], atol=1e-6)
+    np.testing.assert_allclose(squared_distances(hierarchy.means)[PAIRS], [1.827826, 2.814744, 2.956526], atol=1e-6)
 
 
 def test_levels_of_seven_points_by_each_linkage():
@@ -83,7 +83,7 @@ def test_equals_loops_over_pairs_of_samples_and_of_nodes(linkage, seed):
 def test_means_in_blocks_and_of_rows_of_any_length(monkeypatch):
     labels, embeddings = random_classes()
     _, counts, means = class_means(embeddings, labels)
-    monkeypatch.setattr("keras_epos.hierarchy.class_distances._ROWS", 4)
+    monkeypatch.setattr("keras_epos.rows.CHUNK", 4)
     for scale in (1e200, 1e-200):
         again = class_means(embeddings * scale, labels[:, None])
         np.testing.assert_allclose(again[2], means, rtol=1e-12)
@@ -102,10 +102,10 @@ def test_merging_equals_scipy(linkage):
 
 def test_neighbours_in_blocks_equal_a_full_sort(monkeypatch):
     means = np.random.default_rng(0).integers(-2, 3, (50, 3)) / 8  # many ties
-    distances = distances_between(means)
+    distances = squared_distances(means)
     np.fill_diagonal(distances, np.inf)
     expected = np.argsort(distances, axis=1, kind="stable")
-    monkeypatch.setattr("keras_epos.hierarchy.neighbours._ROWS", 16)
+    monkeypatch.setattr("keras_epos.hierarchy.distances._CLASSES", 16)
     for count in (0, 1, 7, 49):
         np.testing.assert_array_equal(nearest_classes(means, count), expected[:, :count])
 
@@ -171,10 +171,10 @@ def test_neighbours_by_label():
     labels, embeddings = random_classes()
     names = np.array([-9, -1, 4, 30, 31, 80, 2**40])
     hierarchy = ClassHierarchy.from_embeddings(embeddings, names[labels])
-    distances = distances_between(hierarchy.means)
+    distances = squared_distances(hierarchy.means)
     np.fill_diagonal(distances, np.inf)
-    np.testing.assert_array_equal(hierarchy.neighbours(30, 3), names[np.argsort(distances[3])[:3]])
-    assert len(hierarchy.neighbours(30, 100)) == 6
+    np.testing.assert_array_equal(hierarchy.neighbors(30, 3), names[np.argsort(distances[3])[:3]])
+    assert len(hierarchy.neighbors(30, 100)) == 6
     among = names[[1, 3, 6]]
     found = hierarchy.nearest(1, among)[:, 0]
     np.testing.assert_array_equal(found, distances[np.ix_([1, 3, 6], [1, 3, 6])].argmin(axis=1))
@@ -255,7 +255,7 @@ def test_arguments_are_checked(change, message):
 def test_what_is_no_embedding_or_class_is_turned_away():
     for embeddings, labels, message in (
         (np.eye(3), [0.0, 1.0, 2.0], "`labels` must be integers"),
-        (np.eye(3), [0, 1], "`embeddings` must have shape"),
+        (np.eye(3), [0, 1], "`labels` must have one entry for each of 3 rows"),
         (np.full((2, 2), np.inf), [0, 1], "`embeddings` must be finite"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -268,8 +268,8 @@ def test_what_is_no_embedding_or_class_is_turned_away():
     for call, message in (
         (lambda: nearest_classes(np.eye(3), 1.5), r"count=1\.5"),
         (lambda: nearest_classes(np.eye(3), True), "count=True"),
-        (lambda: tree.neighbours(0, -1), "`count` must be an integer of at least 0. Received: count=-1"),
-        (lambda: tree.neighbours(0, 2.0), r"count=2\.0"),
+        (lambda: tree.neighbors(0, -1), "`count` must be an integer of at least 0. Received: count=-1"),
+        (lambda: tree.neighbors(0, 2.0), r"count=2\.0"),
         (lambda: tree.groups(True), "level=True"),
         (lambda: tree.groups(-1), "`level` must be an integer from 0 to 16. Received: level=-1"),
     ):

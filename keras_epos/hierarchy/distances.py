@@ -10,8 +10,11 @@ so no pair of samples is ever looked at. All distances are squared, from 0 to 4.
 
 import numpy as np
 
-# Rows that are divided by their norm at once: bounds the memory beside the embeddings.
-_ROWS = 65536
+from keras_epos._checks import integer
+from keras_epos.rows import Rows
+
+# Classes that are compared with all others at once.
+_CLASSES = 1024
 
 
 def class_means(embeddings, labels):
@@ -28,18 +31,8 @@ def class_means(embeddings, labels):
     Raises:
         ValueError: If the shapes do not fit, labels are not integers, or an embedding is not finite.
     """
-    embeddings, labels = np.asarray(embeddings), integer_labels(labels)
-    if embeddings.ndim != 2 or len(embeddings) != len(labels):
-        raise ValueError(
-            f"`embeddings` must have shape (N, D) with a row for each of {len(labels)} labels. "
-            f"Received: embeddings of shape {embeddings.shape}."
-        )
-    classes, rows_of, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    sums = np.zeros((len(classes), embeddings.shape[1]))
-    for start in range(0, len(labels), _ROWS):
-        part = slice(start, start + _ROWS)
-        np.add.at(sums, rows_of.reshape(-1)[part], _unit(embeddings[part]))
-    return classes, counts, sums / counts[:, None]
+    rows = Rows(embeddings, integer_labels(labels))
+    return rows.classes, rows.counts, rows.sums(rows.labels, len(rows.classes)) / rows.counts[:, None]
 
 
 def integer_labels(labels):
@@ -55,17 +48,6 @@ def integer_labels(labels):
     return labels
 
 
-def _unit(rows):
-    rows = rows.astype(np.float64)
-    if not np.isfinite(rows).all():
-        raise ValueError("`embeddings` must be finite. Received: NaN or infinity.")
-    # The largest entry first: the squares of huge or tiny rows would leave the range of floats.
-    for scale in (np.abs(rows).max(axis=1, initial=0, keepdims=True), None):
-        scale = np.linalg.norm(rows, axis=1, keepdims=True) if scale is None else scale
-        rows = rows / np.where(scale == 0, 1, scale)
-    return rows
-
-
 def spread_within(means, counts):
     """Mean squared distance of two samples of a class, `s`: float64 `(C,)`; 0 for a class of a single sample.
 
@@ -79,7 +61,7 @@ def spread_within(means, counts):
     return np.where(counts > 1, biased * counts / np.maximum(counts - 1, 1), 0.0)
 
 
-def distances_between(means, others=None):
+def squared_distances(means, others=None):
     """Mean squared distance of the samples of two classes, `d`, for all of them: float64 `(C, C')`.
 
     Args:
@@ -92,3 +74,43 @@ def distances_between(means, others=None):
     distances *= -2
     distances += 2
     return np.clip(distances, 0, 4, out=distances)
+
+
+def nearest_classes(means, count):
+    """The `count` nearest other classes of each class, nearest first; on a tie the one with the lower index.
+
+    Looks at 1,024 classes at once, so memory does not grow with the square of their number.
+
+    Args:
+        means: Means of unit vectors `(C, D)`, see `class_means`.
+        count: From 0 to `C - 1`.
+
+    Returns:
+        int64 `(C, count)`.
+
+    Raises:
+        ValueError: If there are not as many other classes.
+    """
+    means = np.asarray(means)
+    size = len(means)
+    integer("count", count, 0, size - 1, "A class has no more others.")
+    found = np.zeros((size, count), np.int64)
+    for start in range(0, size, _CLASSES):
+        distances = squared_distances(means[start : start + _CLASSES], means)
+        rows = np.arange(len(distances))
+        distances[rows, start + rows] = np.inf
+        found[start : start + _CLASSES] = _smallest(distances, count)
+    return found
+
+
+def _smallest(distances, count):
+    if count == 0:
+        return np.zeros((len(distances), 0), np.int64)
+    bound = np.partition(distances, count - 1, axis=1)[:, count - 1 : count]
+    candidates = distances.argpartition(count - 1, axis=1)[:, :count]
+    # Which of several that are equally far comes in is left to chance by a partition.
+    for row in np.flatnonzero(np.sum(distances <= bound, axis=1) > count):
+        candidates[row] = np.argsort(distances[row], kind="stable")[:count]
+    candidates = np.sort(candidates, axis=1)
+    order = np.argsort(np.take_along_axis(distances, candidates, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(candidates, order, axis=1)
