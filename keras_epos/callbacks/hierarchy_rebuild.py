@@ -14,10 +14,10 @@ from keras_epos.hierarchy.distances import integer_labels
 class HierarchyRebuild(KnownArguments, keras.callbacks.Callback):
     """Builds the class tree anew from current embeddings before an epoch, for the loss and for the batches.
 
-        indices = keras_epos.data.AnchorNeighbourIndices(labels, 4, 4, 4)
+        indices = keras_epos.data.AnchorNeighborIndices(labels, 4, 4, 4)
         model.compile("adam", loss=keras_epos.HierarchicalTripletLoss(num_classes=98))
         model.fit(
-            keras_epos.data.anchor_neighbour_batches(images, indices),
+            keras_epos.data.batches(images, indices),
             epochs=20,
             callbacks=[keras_epos.HierarchyRebuild(images, labels, indices=indices)],
         )
@@ -31,7 +31,7 @@ class HierarchyRebuild(KnownArguments, keras.callbacks.Callback):
         images: The training images, or as many as will do for a mean of each class: an array `(N, ...)`, or finite
             batches; see `RecallAtK`.
         labels: Integers `(N,)`; `None` when the batches bring them.
-        indices: `keras_epos.data.AnchorNeighbourIndices` of the batches, or `None`.
+        indices: `keras_epos.data.AnchorNeighborIndices` of the batches, or `None`.
         every: Epochs from one tree to the next.
         warm_up_epochs: Epochs without a tree, in which margins are `beta` and classes random: the paper begins with
             the ordinary triplet loss.

@@ -1,15 +1,14 @@
 """Balanced batches, image loading, data-set readers. TensorFlow is imported when it is needed."""
 
 from keras_epos.data import datasets
-from keras_epos.data.anchor_neighbour_batches import anchor_neighbour_batches
-from keras_epos.data.anchor_neighbour_indices import AnchorNeighbourIndices
-from keras_epos.data.balanced_batches import balanced_batches
+from keras_epos.data.anchor_neighbor_indices import AnchorNeighborIndices
 from keras_epos.data.balanced_stream import balanced_stream
 from keras_epos.data.batch_indices import BatchIndices
+from keras_epos.data.batches import balanced_batches, batches
 from keras_epos.data.images import (
     decode_and_resize,
     image_batches,
-    load_image,
+    image_loader,
     random_crop,
     random_flip,
     unreadable,
@@ -17,15 +16,15 @@ from keras_epos.data.images import (
 from keras_epos.data.label_noise import pairwise_noise, symmetric_noise
 
 __all__ = [
-    "AnchorNeighbourIndices",
+    "AnchorNeighborIndices",
     "BatchIndices",
-    "anchor_neighbour_batches",
     "balanced_batches",
     "balanced_stream",
+    "batches",
     "datasets",
     "decode_and_resize",
     "image_batches",
-    "load_image",
+    "image_loader",
     "pairwise_noise",
     "random_crop",
     "random_flip",

@@ -27,21 +27,21 @@ def balanced_stream(samples, classes_per_batch=16, samples_per_class=8, *, buffe
     all classes equally often.
 
     Args:
-        samples: iterable of pairs `(x, y)`, one sample each: a `tf.data.Dataset` without batches, a generator, or an
+        samples: Iterable of pairs `(x, y)`, one sample each: a `tf.data.Dataset` without batches, a generator, or an
             object that can be iterated over again. x is an array or a structure of arrays, all of one shape; y an
             integer.
         classes_per_batch: P.
         samples_per_class: K.
-        buffer_size: samples held at most, at least P * K.
-        seed: integer. The batches depend on it and on the order of the stream only.
-        passes: how often to go through `samples`; None: without end, or once where it is an iterator, which cannot
+        buffer_size: Samples held at most, at least P * K.
+        seed: Integer. The batches depend on it and on the order of the stream only.
+        passes: How often to go through `samples`; None: without end, or once where it is an iterator, which cannot
             begin again.
 
     Returns:
         Generator of `(x, y)`, NumPy arrays `(P * K, ...)` and `(P * K,)`. The K samples of a class stand side by side.
 
     Raises:
-        ValueError: for arguments out of range, and while iterating, for what is no pair of a sample and an integer, or
+        ValueError: For arguments out of range, and while iterating, for what is no pair of a sample and an integer, or
             a pass without a batch.
     """
     shape = (

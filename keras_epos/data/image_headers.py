@@ -41,7 +41,7 @@ class Header(NamedTuple):
 
 
 def read_header(contents):
-    """Return the `Header` of a scalar string tensor."""
+    """The `Header` of a scalar string tensor."""
     return _compiled()(contents)
 
 
@@ -88,7 +88,7 @@ def _read_header(contents):
 
 
 def bmp_palette(contents):
-    """Return the colors of an 8-bit BMP, uint8 `(256, 3)`."""
+    """The colors of an 8-bit BMP, uint8 `(256, 3)`."""
     import tensorflow as tf
 
     colors = _bytes(contents, 14 + _number(_bytes(contents, 14, 4)), 1024)
@@ -121,7 +121,7 @@ def _is_plain_bmp(head):
 
 
 def _chunks(contents, kind):
-    """Return where the EXIF data begin, and the marker of a JPEG that tells the size: -1 for what is not there."""
+    """Where the EXIF data begin, and the marker of a JPEG that tells the size: -1 for what is not there."""
     import tensorflow as tf
 
     length = _length(contents)
@@ -158,7 +158,7 @@ def _chunks(contents, kind):
 
 
 def _first_frame(contents, head, is_gif):
-    """Return where the first frame of a GIF begins, -1 if nowhere, and where it ends; the length of any other file."""
+    """Where the first frame of a GIF begins, -1 if nowhere, and where it ends; the length of any other file."""
     import tensorflow as tf
 
     block, extension, data, end = (tf.constant(state, tf.int64) for state in range(4))
@@ -193,7 +193,7 @@ def _first_frame(contents, head, is_gif):
 
 
 def _orientation(contents, exif):
-    """Return the orientation in the EXIF data that begin there, 1 if they hold none."""
+    """The orientation in the EXIF data that begin there, 1 if they hold none."""
     import tensorflow as tf
 
     begin = _choose(exif < 0, _length(contents), exif)
@@ -244,7 +244,7 @@ def _bytes(contents, at, count):
 
 
 def _begins(found, patterns):
-    """Return for each pattern whether these bytes begin so."""
+    """For each pattern whether these bytes begin so."""
     import tensorflow as tf
 
     width = max(map(len, patterns))
@@ -253,7 +253,7 @@ def _begins(found, patterns):
 
 
 def _number(digits, big=False):
-    """Return the unsigned number on the last axis, big-endian or little-endian."""
+    """The unsigned number on the last axis, big-endian or little-endian."""
     import tensorflow as tf
 
     places = 256 ** np.arange(digits.shape[-1])

@@ -28,10 +28,10 @@ def decode_and_resize(contents, size, *, channels=3, max_pixels=MAX_PIXELS):
     channel is dropped: what was transparent shows the color stored beneath, and black in a GIF. Grey becomes RGB.
 
     Args:
-        contents: scalar string tensor, or bytes: an encoded image.
-        size: side in pixels, or `(height, width)`.
+        contents: Scalar string tensor, or bytes: an encoded image.
+        size: Side in pixels, or `(height, width)`.
         channels: 3 for RGB, 1 for grey (weights 0.299, 0.587, 0.114).
-        max_pixels: largest height x width. It is read in the header, before anything is decoded: a file of 80 KB can
+        max_pixels: Largest height x width. It is read in the header, before anything is decoded: a file of 80 KB can
             stand for gigabytes.
 
     Returns:
@@ -44,11 +44,11 @@ def decode_and_resize(contents, size, *, channels=3, max_pixels=MAX_PIXELS):
     return engine.resize(engine.decode(contents, channels, max_pixels), size)
 
 
-def load_image(size, *, augment=None, layers=(), max_pixels=MAX_PIXELS):
-    """Return a `load` for `balanced_batches` and `tf.data` that makes one image of a path.
+def image_loader(size, *, augment=None, layers=(), max_pixels=MAX_PIXELS):
+    """A `load` for `balanced_batches` and `tf.data` that makes one image of a path.
 
     Args:
-        size: side in pixels, or `(height, width)`.
+        size: Side in pixels, or `(height, width)`.
         augment: None, the evaluation path; or 'crop_flip', which is `[random_crop(),
             random_flip()]`; or a list of functions `f(image, seed)` or `f(image)` on the decoded
             uint8 `(h, w, 3)`, before the resizing: TensorFlow ops on the TensorFlow backend, NumPy on the others.
@@ -56,7 +56,7 @@ def load_image(size, *, augment=None, layers=(), max_pixels=MAX_PIXELS):
             `training=True`. Their random numbers are their own, so unlike `augment` they do not
             follow the seed of `balanced_batches`. Layers are faster on whole batches: `.map(lambda
             x, y: (layer(x), y))`.
-        max_pixels: largest height x width, see `decode_and_resize`.
+        max_pixels: Largest height x width, see `decode_and_resize`.
 
     Returns:
         Function `(path, seed=None)`: the path of a file, or the contents of an image themselves, see
@@ -81,17 +81,17 @@ def load_image(size, *, augment=None, layers=(), max_pixels=MAX_PIXELS):
 
 
 def random_crop(scale=(0.2, 1.0), ratio=(3 / 4, 4 / 3)):
-    """Return an augmentation that cuts out a random box: a "random resized crop" before resizing.
+    """An augmentation that cuts out a random box: a "random resized crop" before resizing.
 
     Args:
-        scale: smallest and largest area of the box, as a share of the picture.
-        ratio: smallest and largest width / height of the box.
+        scale: Smallest and largest area of the box, as a share of the picture.
+        ratio: Smallest and largest width / height of the box.
     """
     return lambda image, seed: _engine().crop(image, seed, scale, ratio)
 
 
 def random_flip():
-    """Return an augmentation that mirrors left and right, half of the time."""
+    """An augmentation that mirrors left and right, half of the time."""
     return lambda image, seed: _engine().flip(image, seed)
 
 
@@ -101,10 +101,10 @@ def image_batches(paths, size, batch_size=64, *, labels=None, load=None):
     Args:
         paths: N file paths, or a uint8 array `(N, height, width, channels)` when `load` takes
             arrays.
-        size: side in pixels, or `(height, width)`.
-        batch_size: images in a batch; the last one may be smaller.
+        size: Side in pixels, or `(height, width)`.
+        batch_size: Images in a batch; the last one may be smaller.
         labels: None, or N labels to go with the images.
-        load: another function than `load_image(size)`.
+        load: Another function than `image_loader(size)`.
 
     Returns:
         `tf.data.Dataset` of float32 `(batch, height, width, 3)`, or of `(images, labels)`; on JAX and PyTorch a
@@ -116,7 +116,7 @@ def image_batches(paths, size, batch_size=64, *, labels=None, load=None):
     is_text = inputs.dtype.kind in "OS"
     if load is None and not is_text:
         raise ValueError(pillow_images.not_a_path(f"{inputs.dtype} of shape {inputs.shape}"))
-    load = load or load_image(size)
+    load = load or image_loader(size)
     rows = [_texts(inputs) if is_text else inputs]
     rows += [] if labels is None else [np.asarray(labels)]
 
@@ -152,10 +152,10 @@ def unreadable(paths, *, max_pixels=MAX_PIXELS):
 
     Args:
         paths: N file paths.
-        max_pixels: largest height x width, see `decode_and_resize`.
+        max_pixels: Largest height x width, see `decode_and_resize`.
 
     Returns:
-        dict: the place in `paths` of each unreadable image, in order, and why it cannot be read.
+        dict: The place in `paths` of each unreadable image, in order, and why it cannot be read.
     """
     engine = _engine()
 

@@ -1,12 +1,11 @@
-"""What users pass as inputs: paths or arrays, and the functions that load them."""
+"""What users pass as inputs: paths, arrays, rows that are not in memory, and the functions that load them."""
 
 import inspect
 import os
 import re
+import threading
 
 import numpy as np
-
-from keras_epos.data.stored_rows import StoredRows, is_stored
 
 _PATH = (str, bytes, os.PathLike)
 # What a message shows of a name or an error that came from outside.
@@ -17,7 +16,7 @@ def as_arrays(inputs, num_samples):
     """Return `inputs` as arrays of N entries on the first axis, or raise `ValueError`.
 
     Args:
-        inputs: paths, an array or what becomes one, an `h5py.Dataset` or another object with `len(inputs)` and
+        inputs: Paths, an array or what becomes one, an `h5py.Dataset` or another object with `len(inputs)` and
             `inputs[i]`, or a tuple, list or dict of such parts. A list is one of parts if each of its entries has N
             rows itself, as in `fit([left, right], y)`.
         num_samples: N.
@@ -56,7 +55,7 @@ def _as_array(part, num_samples):
     array = part if isinstance(part, np.ndarray) else None
     if array is None and isinstance(part, (list, tuple)) and part and isinstance(part[0], _PATH):
         array = _paths(part)
-    elif array is None and is_stored(part):
+    elif array is None and _is_stored(part):
         array = StoredRows(part)
     elif array is None:
         try:
@@ -88,12 +87,12 @@ def _paths(part):
 
 
 def as_text(element):
-    """Return a path as `str`, for functions of Python; encoded images stay bytes, arrays what they are."""
+    """A path as `str`, for functions of Python; encoded images stay bytes, arrays what they are."""
     return os.fsdecode(element) if isinstance(element, bytes) and not is_encoded(element) else element
 
 
 def takes_seed(load):
-    """Return whether the callable `load` has a parameter named `seed`."""
+    """Whether the callable `load` has a parameter named `seed`."""
     try:
         return "seed" in inspect.signature(load).parameters
     except (TypeError, ValueError):  # a callable written in C
@@ -101,19 +100,19 @@ def takes_seed(load):
 
 
 def is_encoded(element):
-    """Return whether these bytes are an image and not its path, which has no zero byte as the head of an image has."""
+    """Whether these bytes are an image and not its path, which has no zero byte as the head of an image has."""
     return b"\0" in element[:32] or element[:2] == b"\xff\xd8" or element[:4] == b"\x89PNG"
 
 
 def describe_input(element, index):
-    """Return what to call an input in a message: its path in quotes, else its number."""
+    """What to call an input in a message: its path in quotes, else its number."""
     if isinstance(element, str) or (isinstance(element, bytes) and not is_encoded(element)):
         return repr(os.fsdecode(element)[-_LONGEST:])
     return f"input number {index}"
 
 
 def describe_error(error):
-    """Return the kind of an error and what it says, short, without TensorFlow's node names and contents of files."""
+    """The kind of an error and what it says, short, without TensorFlow's node names and contents of files."""
     text = re.sub(r"\{\{function_node .*?\}\}\s*| \[Op:\w+\]( name: *)?", "", str(error)).strip()
     if "in user code:" in text:
         # AutoGraph puts the stack before the message.
@@ -121,3 +120,55 @@ def describe_error(error):
     text = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in text)
     cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
     return f"{type(error).__name__}: {cut.removesuffix('.')}"
+
+
+class StoredRows:
+    """Reads an `h5py.Dataset`, or any object with `len(stored)` and `stored[i]`, as an array is read: `rows[indices]`.
+
+    What has a shape and a dtype is asked for all rows of a batch at once, each of them once and in rising order, as
+    h5py wants them. Anything else is asked for one row after the other. One thread reads at a time: a file has one
+    position.
+
+    Args:
+        stored: The object. It is asked for its first row at once, where it has no shape or dtype.
+    """
+
+    def __init__(self, stored):
+        self._stored = stored
+        self._reading = threading.Lock()
+        self._reads_many = hasattr(stored, "shape") and hasattr(stored, "dtype")
+        if self._reads_many:
+            self.shape, self.dtype = tuple(stored.shape), np.dtype(stored.dtype)
+        else:
+            first = np.asarray(stored[0]) if len(stored) else np.empty(0)
+            self.shape, self.dtype = (len(stored), *first.shape), first.dtype
+        self.ndim = len(self.shape)
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self[np.arange(len(self))], dtype)
+
+    def tolist(self):
+        """All rows, as `np.ndarray.tolist`."""
+        return np.asarray(self).tolist()
+
+    def __getitem__(self, indices):
+        distinct, places = np.unique(np.asarray(indices), return_inverse=True)
+        with self._reading:
+            if self._reads_many:
+                rows = np.asarray(self._stored[distinct])
+            else:
+                rows = np.stack([np.asarray(self._stored[int(index)]) for index in distinct])
+        return rows[places.reshape(np.shape(indices))]
+
+
+def _is_stored(part):
+    """Whether `part` is to be read row by row: it has rows, and is neither a list nor in memory."""
+    if isinstance(part, (list, tuple, dict, str, bytes, range)) or not hasattr(part, "__getitem__"):
+        return False
+    # Tensors of TensorFlow and PyTorch, of JAX, and tables of pandas; `len` of an object may not be defined.
+    if any(hasattr(part, name) for name in ("numpy", "__dlpack__", "iloc")) or not hasattr(part, "__len__"):
+        return False
+    return hasattr(part, "shape") or not hasattr(part, "__array__")

@@ -17,7 +17,7 @@ def symmetric_noise(labels, share, seed=0):
         Labels `(N,)`, of the dtype of `labels`.
 
     Raises:
-        ValueError: for other shapes, one class, a share out of range, or a seed that is no integer.
+        ValueError: For other shapes, one class, a share out of range, or a seed that is no integer.
     """
     labels, generator = _check(labels, share), np.random.default_rng(integer("seed", seed, least=0))
     classes, codes = np.unique(labels, return_inverse=True)
@@ -43,7 +43,7 @@ def pairwise_noise(labels, share, partners, seed=0):
         Labels `(N,)`.
 
     Raises:
-        ValueError: for other shapes, a share out of range, a label that is its own partner, or a seed that
+        ValueError: For other shapes, a share out of range, a label that is its own partner, or a seed that
             is no integer.
     """
     labels, generator = _check(labels, share), np.random.default_rng(integer("seed", seed, least=0))

@@ -18,7 +18,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 
 
 def read(element):
-    """Return the contents of the file that `element` names, or `element` itself where it is an encoded image."""
+    """The contents of the file that `element` names, or `element` itself where it is an encoded image."""
     if isinstance(element, bytes) and is_encoded(element):
         return element
     try:
@@ -30,14 +30,14 @@ def read(element):
 
 def not_a_path(kind):
     return (
-        f"`load_image` must be given the path of a file, or the bytes of one. Received: {kind}. Images that are arrays "
-        "already need no `load_image`: leave `load` out of `balanced_batches`, pass `load=lambda image: image` to "
-        "`image_batches`."
+        f"`image_loader` must be given the path of a file, or the bytes of one. Received: {kind}. Images that are "
+        "arrays already need no `image_loader`: leave `load` out of `balanced_batches`, pass `load=lambda image: "
+        "image` to `image_batches`."
     )
 
 
 def decode(contents, channels, max_pixels):
-    """Return the uint8 array `(height, width, channels)` of an encoded image, turned upright."""
+    """The uint8 array `(height, width, channels)` of an encoded image, turned upright."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -109,7 +109,7 @@ def _upright(pixels, exif):
 
 
 def resize(image, size):
-    """Return the image as float32 `(height, width, channels)`, bilinear with antialiasing."""
+    """The image as float32 `(height, width, channels)`, bilinear with antialiasing."""
     from PIL import Image
 
     height, width = (size, size) if isinstance(size, int) else size
@@ -124,12 +124,12 @@ def resize(image, size):
 
 
 def new_seed():
-    """Return two integers that follow `keras.utils.set_random_seed`."""
+    """Two integers that follow `keras.utils.set_random_seed`."""
     return np.random.randint(np.iinfo(np.int32).max, size=2, dtype=np.int32)
 
 
 def fold_seed(seed, number):
-    """Return the seed of step `number` under `seed`."""
+    """The seed of step `number` under `seed`."""
     return np.random.SeedSequence([*_entropy(seed), number]).generate_state(2).astype(np.int32)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops, tree
 
 from keras_epos.data.inputs import as_text, takes_seed
-from keras_epos.data.replacement import Replacement
+from keras_epos.data.recovery import Replacement
 
 # Batches prepared while the model trains on one.
 _AHEAD = 2

@@ -8,25 +8,25 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def mix(values):
-    """Return the splitmix64 hash of `values` (uint64 in, uint64 out)."""
+    """The splitmix64 hash of `values` (uint64 in, uint64 out)."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
 
 
 def fold(key, values):
-    """Return a new key (uint64) for every one of `values` (integers >= 0), given `key` (uint64)."""
+    """A new key (uint64) for every one of `values` (integers >= 0), given `key` (uint64)."""
     values = np.atleast_1d(np.asarray(values)).astype(np.uint64)
     return mix(key ^ mix((values + np.uint64(1)) * _GOLDEN))
 
 
 def seed_key(seed):
-    """Return the key, uint64 `(1,)`, that belongs to an integer `seed` of any size or sign."""
+    """The key, uint64 `(1,)`, that belongs to an integer `seed` of any size or sign."""
     return fold(np.zeros(1, np.uint64), int(seed) % 2**63)
 
 
 def shuffled(positions, sizes, keys):
-    """Return where the permutation of `range(size)` named by `key` sends `position`.
+    """Where the permutation of `range(size)` named by `key` sends `position`.
 
     The swap-or-not shuffle (Hoang, Morris, Rogaway, 2012): in each round a position trades places
     with its mirror image about a random pivot, or does not, by a coin that both of them see. It is
@@ -34,8 +34,8 @@ def shuffled(positions, sizes, keys):
     built.
 
     Args:
-        positions: integers in `[0, sizes)`.
-        sizes: integers >= 1.
+        positions: Integers in `[0, sizes)`.
+        sizes: Integers >= 1.
         keys: uint64; the three arguments broadcast against each other.
 
     Returns:

@@ -10,7 +10,7 @@ SMALL_FILE = 2**18
 
 
 def read(element):
-    """Return the contents of the file that `element` names, or `element` itself where it is an encoded image."""
+    """The contents of the file that `element` names, or `element` itself where it is an encoded image."""
     import tensorflow as tf
 
     element = tf.convert_to_tensor(element)
@@ -25,7 +25,7 @@ def read(element):
 
 
 def decode(contents, channels, max_pixels):
-    """Return the uint8 tensor `(height, width, channels)` of an encoded image, turned upright."""
+    """The uint8 tensor `(height, width, channels)` of an encoded image, turned upright."""
     import tensorflow as tf
 
     contents = tf.convert_to_tensor(contents)
@@ -144,7 +144,7 @@ def _grey(image):
 
 
 def resize(image, size):
-    """Return the image as float32 `(height, width, channels)`, bilinear with antialiasing."""
+    """The image as float32 `(height, width, channels)`, bilinear with antialiasing."""
     import tensorflow as tf
 
     height, width = (size, size) if isinstance(size, int) else size
@@ -152,14 +152,14 @@ def resize(image, size):
 
 
 def new_seed():
-    """Return two integers that follow `keras.utils.set_random_seed`."""
+    """Two integers that follow `keras.utils.set_random_seed`."""
     import tensorflow as tf
 
     return tf.random.uniform((2,), maxval=tf.int32.max, dtype=tf.int32)
 
 
 def fold_seed(seed, number):
-    """Return the seed of step `number` under `seed`."""
+    """The seed of step `number` under `seed`."""
     import tensorflow as tf
 
     return tf.random.experimental.stateless_fold_in(seed, number)

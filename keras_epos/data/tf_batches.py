@@ -6,15 +6,14 @@ import numpy as np
 from keras import tree
 
 from keras_epos.data.inputs import describe_error, takes_seed
-from keras_epos.data.recovery import map_or_recover
-from keras_epos.data.replacement import Replacement
+from keras_epos.data.recovery import Replacement, map_or_recover
 
 # Batches computed by one call into NumPy: enough to share its overhead, and a wait of ~1 ms only.
 _STEPS_PER_CALL = 16
 
 
 def tf_batches(inputs, labels, indices, load, passes, replace):
-    """Return the `tf.data.Dataset` of `(x, y)`.
+    """The `tf.data.Dataset` of `(x, y)`.
 
     Args:
         inputs: Of `as_arrays`.
@@ -50,7 +49,7 @@ def tf_batches(inputs, labels, indices, load, passes, replace):
 
 
 def _step_numbers(passes):
-    """Return the data set of this shard's own step numbers, int64 scalars, that goes on from pass to pass."""
+    """The data set of this shard's own step numbers, int64 scalars, that goes on from pass to pass."""
     import tensorflow as tf
 
     if passes.endless:
@@ -73,7 +72,7 @@ def _in_numpy(function, arguments, spec):
 
 
 def _stacked(numbers, inputs, labels, indices):
-    """Return the data set of `(x, y)` where x is gathered from arrays in memory or on disk."""
+    """The data set of `(x, y)` where x is gathered from arrays in memory or on disk."""
     import tensorflow as tf
 
     parts = [*tree.flatten(inputs), labels]
@@ -93,7 +92,7 @@ def _stacked(numbers, inputs, labels, indices):
 
 
 def _loaded(numbers, inputs, labels, load, indices, recover):
-    """Return the data set of `(x, y)` where x is `load`ed one by one, in parallel."""
+    """The data set of `(x, y)` where x is `load`ed one by one, in parallel."""
     import tensorflow as tf
 
     parts = [*tree.flatten(inputs), labels]

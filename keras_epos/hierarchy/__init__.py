@@ -4,7 +4,7 @@
     print(hierarchy)
     keras_epos.hierarchy.draw_dendrogram(hierarchy, names)
 
-`HierarchicalTripletLoss` takes its margins from it, `data.anchor_neighbour_batches` its neighbors. NumPy only, but for
+`HierarchicalTripletLoss` takes its margins from it, `data.batches` its neighbors. NumPy only, but for
 the picture.
 """
 

@@ -25,11 +25,11 @@ class CrossBatchMemory(EmbeddingLoss):
 
     **An anchor's own earlier embedding must not become its positive**: it is the nearest one of all, and pulling
     towards it teaches nothing. So positives are told apart by the identity of the sample, and `y_true` is
-    `(B, 2)`: class label and sample id, which `keras_epos.data.balanced_batches(..., ids=True)` yields. With
+    `(B, 2)`: class label and sample id, which `keras_epos.data.balanced_batches(..., with_ids=True)` yields. With
     `memory_positives=False` the memory gives negatives alone and plain labels are enough. Ids, wherever they are given,
     also keep a sample that stands in a batch twice from being its own positive.
 
-    - Needs: `y_true` of label and sample id, from `balanced_batches(..., ids=True)`, and an `EmbeddingModel`.
+    - Needs: `y_true` of label and sample id, from `balanced_batches(..., with_ids=True)`, and an `EmbeddingModel`.
     - Choose it when: memory allows only small batches.
     - See also: `keras_epos.data.balanced_batches`.
 
@@ -56,7 +56,7 @@ class CrossBatchMemory(EmbeddingLoss):
         >>> loss = keras_epos.CrossBatchMemory(keras_epos.ContrastiveLoss(), size=64, warm_up_steps=0)
         >>> model = keras_epos.EmbeddingModel(backbone, embedding_dim=8)
         >>> model.compile("adam", loss=loss)
-        >>> history = model.fit(keras_epos.data.balanced_batches(images, labels, 4, 2, ids=True), verbose=0)
+        >>> history = model.fit(keras_epos.data.balanced_batches(images, labels, 4, 2, with_ids=True), verbose=0)
     """
 
     needs_adoption = True
@@ -140,8 +140,8 @@ class CrossBatchMemory(EmbeddingLoss):
         if training and self.memory_positives:
             raise ValueError(
                 "`y_true` must hold sample ids beside the labels, so that no anchor is pulled to its own earlier "
-                f"embedding. Received: shape {tuple(labels.shape)}. Pass ids=True to balanced_batches, stack labels "
-                "and ids as the columns of y_true, or take negatives alone by memory_positives=False."
+                f"embedding. Received: shape {tuple(labels.shape)}. Pass with_ids=True to balanced_batches, stack "
+                "labels and ids as the columns of y_true, or take negatives alone by memory_positives=False."
             )
         return labels, None
 

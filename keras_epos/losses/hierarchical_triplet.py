@@ -29,7 +29,7 @@ class HierarchicalTripletLoss(PairLoss):
     and restores: `set_hierarchy` replaces it, and `HierarchyRebuild` does that as the embedding changes. **Without a
     tree all margins are `beta`**: the ordinary triplet loss, with which the authors begin.
 
-    Made for `anchor_neighbour_batches`, whose classes are close to each other. All triplets of a batch count, in
+    Made for `batches`, whose classes are close to each other. All triplets of a batch count, in
     `O(B^2)` memory; with easy positives those of the nearest positive.
 
     Margins grow with every rebuild, because two classes meet their margin only when they are `beta` farther apart

@@ -6,7 +6,7 @@ import pytest
 
 import keras_epos
 from keras_epos.callbacks import HierarchyRebuild
-from keras_epos.data import AnchorNeighbourIndices, anchor_neighbour_batches
+from keras_epos.data import AnchorNeighborIndices, batches
 from keras_epos.hierarchy import ClassHierarchy
 from keras_epos.losses import HierarchicalTripletLoss, TripletLoss, WeightedSum
 
@@ -97,23 +97,23 @@ def test_batches_take_the_neighbours(loss):
         "sum": WeightedSum({"a": TripletLoss(), "b": HierarchicalTripletLoss(CLASSES, num_levels=9)}),
         "triplet": TripletLoss(),
     }[loss]
-    indices = AnchorNeighbourIndices(LABELS, 2, 2, 3)
+    indices = AnchorNeighborIndices(LABELS, 2, 2, 3)
     drawn, plain = [], type(indices).__call__
 
-    class Recorded(AnchorNeighbourIndices):
+    class Recorded(AnchorNeighborIndices):
         def __call__(self, steps):
-            drawn.append((self._neighbours, plain(self, steps)))
+            drawn.append((self._neighbors, plain(self, steps)))
             return drawn[-1][1]
 
     indices.__class__ = Recorded
     callback = HierarchyRebuild(INPUTS, LABELS, indices=indices, warm_up_epochs=1)
     model = compiled(loss)
-    model.fit(anchor_neighbour_batches(INPUTS, indices, steps=3), epochs=3, callbacks=[callback], verbose=0)
+    model.fit(batches(INPUTS, indices, steps=3), epochs=3, callbacks=[callback], verbose=0)
     (none, at_random), (first, _), (second, last) = drawn
     assert none is None
-    np.testing.assert_array_equal(at_random, AnchorNeighbourIndices(LABELS, 2, 2, 3)(np.arange(3)))
+    np.testing.assert_array_equal(at_random, AnchorNeighborIndices(LABELS, 2, 2, 3)(np.arange(3)))
     assert first is not second
-    fresh = AnchorNeighbourIndices(LABELS, 2, 2, 3, hierarchy=callback.hierarchy)
+    fresh = AnchorNeighborIndices(LABELS, 2, 2, 3, hierarchy=callback.hierarchy)
     np.testing.assert_array_equal(last, fresh(np.arange(6, 9)))
     assert callback.hierarchy.num_levels == (16 if isinstance(loss, TripletLoss) else 9)
 
@@ -121,10 +121,10 @@ def test_batches_take_the_neighbours(loss):
 @pytest.mark.backend("tensorflow", reason="tf.data")
 def test_resumed_batches_are_those_of_the_tree_in_use(tmp_path):
     def run(model, epochs, initial_epoch=0):
-        indices = AnchorNeighbourIndices(LABELS, 2, 2, 3)
-        batches = anchor_neighbour_batches(INPUTS, indices, steps=3, start_step=3 * initial_epoch)
+        indices = AnchorNeighborIndices(LABELS, 2, 2, 3)
+        dataset = batches(INPUTS, indices, steps=3, start_step=3 * initial_epoch)
         callback = HierarchyRebuild(INPUTS, LABELS, indices=indices)
-        fitted = model.fit(batches, epochs=epochs, initial_epoch=initial_epoch, callbacks=[callback], verbose=0)
+        fitted = model.fit(dataset, epochs=epochs, initial_epoch=initial_epoch, callbacks=[callback], verbose=0)
         return fitted.history["loss"]
 
     whole, model = run(compiled(), 5), compiled()

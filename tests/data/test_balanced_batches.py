@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_epos.data import BatchIndices, balanced_batches, load_image
+from keras_epos.data import BatchIndices, balanced_batches, image_loader
 
 LABELS = np.tile(np.arange(12), 9)
 INPUTS = np.arange(len(LABELS))
@@ -167,9 +167,9 @@ def test_pictures_from_paths(tmp_path, write_image):
     for number, path in enumerate(paths):
         write_image(path, seed=number)
     labels = np.arange(8) // 2
-    dataset = balanced_batches(paths, labels, 2, 2, load=load_image(10), steps=3)
+    dataset = balanced_batches(paths, labels, 2, 2, load=image_loader(10), steps=3)
     assert dataset.element_spec[0].shape == (4, 10, 10, 3)
-    load = load_image(10)
+    load = image_loader(10)
     indices = BatchIndices(labels, 2, 2)(np.arange(3))
     for (x, _), batch in zip(dataset, indices, strict=True):
         np.testing.assert_array_equal(x, [load(str(paths[i])).numpy() for i in batch])
@@ -194,8 +194,8 @@ def test_impossible_requests():
         ({"seed": 1.5}, r"seed=1\.5"),
         ({"load": "image"}, "load='image'"),
         (
-            {"load": load_image(8)},
-            r"inputs of int64 \(108,\), on which it fails: ValueError: `load_image` must be given",
+            {"load": image_loader(8)},
+            r"inputs of int64 \(108,\), on which it fails: ValueError: `image_loader` must be given",
         ),
         ({"load": tf.strings.length}, r"inputs of int64 \(108,\), on which it fails: TypeError"),
     ]
@@ -209,7 +209,7 @@ def test_impossible_requests():
 @pytest.mark.parametrize("load", [None, lambda x: x])
 def test_ids_tell_which_sample_it_is(load):
     inputs, labels = np.arange(40, dtype="float32") * 10, np.arange(40, dtype="int32") % 5
-    for x, y in balanced_batches(inputs, labels, 3, 4, load=load, ids=True, steps=4):
+    for x, y in balanced_batches(inputs, labels, 3, 4, load=load, with_ids=True, steps=4):
         assert y.dtype == "int64"
         np.testing.assert_array_equal(x, 10 * y[:, 1].numpy())
         np.testing.assert_array_equal(labels[y[:, 1].numpy()], y[:, 0])

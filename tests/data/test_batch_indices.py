@@ -95,11 +95,11 @@ def test_spares_are_the_whole_class():
         np.testing.assert_array_equal(np.sort(indices.spares(4, row)), of_class)
 
 
-def test_memory_is_two_integers_a_sample_at_most():
+def test_memory_is_two_integers_a_sample_and_two_a_class():
     labels = np.repeat(np.arange(100_000), 3)
     indices = BatchIndices(labels, 16, 3)
     held = sum(v.nbytes for v in vars(indices).values() if isinstance(v, np.ndarray))
-    assert held <= 2 * 8 * len(labels)
+    assert held <= 8 * (2 * len(labels) + 2 * indices.num_classes + 1)  # and the key
     assert not any(isinstance(value, (list, dict)) for value in vars(indices).values())
     assert set(labels[indices(10**9)].tolist()) <= set(range(100_000))
 

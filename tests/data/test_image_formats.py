@@ -194,8 +194,8 @@ def test_the_size_is_read_before_anything_is_decoded(decode, monkeypatch):
         with pytest.raises(ValueError, match="at most max_pixels"):
             pillow_images.decode(contents, 3, 10_000)
     with pytest.raises(ValueError, match="at most max_pixels=1999"):
-        images.load_image(8, max_pixels=1999)(encoded(RGB, "PNG"))
-    assert images.load_image(8, max_pixels=2000)(encoded(RGB, "PNG")).shape == (8, 8, 3)
+        images.image_loader(8, max_pixels=1999)(encoded(RGB, "PNG"))
+    assert images.image_loader(8, max_pixels=2000)(encoded(RGB, "PNG")).shape == (8, 8, 3)
 
 
 def test_only_the_first_frame_of_a_gif_is_decoded():

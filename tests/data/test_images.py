@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from keras_epos.data import images as module
-from keras_epos.data.images import decode_and_resize, image_batches, load_image, random_crop, random_flip
+from keras_epos.data.images import decode_and_resize, image_batches, image_loader, random_crop, random_flip
 
 
 def encoded(height=20, width=30, channels=3, kind="png"):
@@ -64,8 +64,8 @@ def test_load_image_takes_paths_and_contents(tmp_path):
         path = tmp_path / f"ä {kind}"
         path.write_bytes(contents.numpy())
         expected = decode_and_resize(contents, 7)
-        np.testing.assert_array_equal(load_image(7)(str(path)), expected)
-        np.testing.assert_array_equal(load_image(7)(contents), expected)
+        np.testing.assert_array_equal(image_loader(7)(str(path)), expected)
+        np.testing.assert_array_equal(image_loader(7)(contents), expected)
 
 
 def test_crop_follows_its_seed_scale_and_ratio():
@@ -92,34 +92,34 @@ def test_flip_mirrors_half_of_the_images():
 
 def test_augmentations_draw_independently_and_by_the_seed():
     _, contents = encoded()
-    load = load_image(9, augment="crop_flip")
+    load = image_loader(9, augment="crop_flip")
     first = load(contents, seed=(1, 2))
     np.testing.assert_array_equal(first, load(contents, seed=(1, 2)))
     assert not np.array_equal(first, load(contents, seed=(1, 3)))
     assert not np.array_equal(load(contents), load(contents))  # without a seed: at random
     seeds = []
     both = [lambda image, seed: seeds.append(seed) or image] * 2
-    load_image(9, augment=both)(contents, seed=(1, 2))
+    image_loader(9, augment=both)(contents, seed=(1, 2))
     assert not np.array_equal(*seeds)
 
 
 def test_layers_see_the_resized_image_in_training_mode():
     _, contents = encoded()
-    plain = load_image(8)(contents)
+    plain = image_loader(8)(contents)
     layer = keras.layers.RandomBrightness((0.5, 0.5), value_range=(0, 255), seed=1)
     expected = np.clip(plain.numpy() + 127.5, 0, 255)
-    np.testing.assert_allclose(load_image(8, layers=[layer])(contents), expected, atol=1e-3)
-    own = load_image(8, augment=[lambda image: image[:, ::-1]])(contents)
+    np.testing.assert_allclose(image_loader(8, layers=[layer])(contents), expected, atol=1e-3)
+    own = image_loader(8, augment=[lambda image: image[:, ::-1]])(contents)
     np.testing.assert_allclose(own, plain[:, ::-1], atol=1e-3)
     with pytest.raises(ValueError, match="augment='crop'"):
-        load_image(8, augment="crop")
+        image_loader(8, augment="crop")
 
 
 def test_image_batches_keep_the_order(tmp_path, write_image):
     paths = [write_image(tmp_path / f"{i}.jpg", seed=i) for i in range(70)]
     batches = list(image_batches(paths, 8, batch_size=32))
     assert [batch.shape[0] for batch in batches] == [32, 32, 6]
-    load = load_image(8)
+    load = image_loader(8)
     np.testing.assert_array_equal(np.concatenate(batches), [load(path) for path in paths])
     dataset = image_batches(paths, 8, 32, labels=np.arange(70) + 2**53)
     assert dataset.cardinality() == 3

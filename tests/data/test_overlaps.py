@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_epos.data import BatchIndices, balanced_batches
-from keras_epos.data.overlaps import without_repeats
+from keras_epos.data.batch_indices import without_repeats
 
 
 def labels_of(seed, samples=60, classes=8, share=0.25):
@@ -71,7 +71,7 @@ def test_batches_bring_rows_of_labels_and_ids():
     labels = labels_of(1)
     inputs = np.arange(60, dtype="float32")
     for ids in (False, True):
-        for x, y in balanced_batches(inputs, labels, 3, 4, ids=ids, steps=5):
+        for x, y in balanced_batches(inputs, labels, 3, 4, with_ids=ids, steps=5):
             rows = x.numpy().astype(int)
             np.testing.assert_array_equal(y[:, :8], labels[rows])
             assert y.shape == (12, 8 + ids)

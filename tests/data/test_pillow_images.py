@@ -48,10 +48,10 @@ def test_equals_the_tensorflow_path(form, exact, resized):
 
 def test_load_image_takes_paths_bytes_and_seeds(paths, tmp_path):
     contents = Path(paths[3]).read_bytes()
-    load = images.load_image(20)
+    load = images.image_loader(20)
     for element in (paths[3], os.fsencode(paths[3]), contents):
         np.testing.assert_array_equal(load(element), images.decode_and_resize(contents, 20))
-    load = images.load_image(20, augment="crop_flip")
+    load = images.image_loader(20, augment="crop_flip")
     seed = np.array([1, -2], np.int32)
     np.testing.assert_array_equal(load(paths[0], seed=seed), load(paths[0], seed=seed))
     assert not np.array_equal(load(paths[0], seed=seed), load(paths[0], seed=seed[::-1]))
@@ -61,10 +61,10 @@ def test_load_image_takes_paths_bytes_and_seeds(paths, tmp_path):
     keras.utils.set_random_seed(3)
     np.testing.assert_array_equal(first, load(paths[0]))
     layer = keras.layers.RandomBrightness((0.5, 0.5), value_range=(0, 255), seed=1)
-    brighter = images.load_image(20, layers=[layer])(paths[0])
-    np.testing.assert_allclose(brighter, np.clip(images.load_image(20)(paths[0]) + 127.5, 0, 255), atol=1e-3)
+    brighter = images.image_loader(20, layers=[layer])(paths[0])
+    np.testing.assert_allclose(brighter, np.clip(images.image_loader(20)(paths[0]) + 127.5, 0, 255), atol=1e-3)
     with pytest.raises(
-        ValueError, match=r"`load_image` must be given the path of a file, or the bytes of one\. Received"
+        ValueError, match=r"`image_loader` must be given the path of a file, or the bytes of one\. Received"
     ):
         load(np.zeros((4, 4, 3)))
 
@@ -94,7 +94,7 @@ def test_image_batches_are_a_py_dataset_in_order(paths):
     assert isinstance(batches, keras.utils.PyDataset)
     assert len(batches) == 3
     x, y = (np.concatenate(part) for part in zip(*batches, strict=True))
-    np.testing.assert_array_equal(x, [images.load_image(8)(path) for path in paths])
+    np.testing.assert_array_equal(x, [images.image_loader(8)(path) for path in paths])
     assert y.tolist() == list(range(2**53, 2**53 + 7))
     model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
     np.testing.assert_array_equal(model.predict(images.image_batches(paths, 8, 2), verbose=0), x.reshape(7, -1))
@@ -119,7 +119,7 @@ PROGRAM = """
 import sys
 sys.modules["tensorflow"] = None
 import numpy as np, keras_epos
-load = keras_epos.data.load_image(12, augment="crop_flip")
+load = keras_epos.data.image_loader(12, augment="crop_flip")
 assert load(sys.argv[1], seed=np.array([1, 2], np.int32)).shape == (12, 12, 3)
 (batch,) = keras_epos.data.image_batches(sys.argv[1:], 12)
 assert batch.shape == (7, 12, 12, 3) and batch.dtype == np.float32

@@ -1,5 +1,6 @@
 """Batches for Keras on JAX and PyTorch, without TensorFlow; and that they are those of tf.data, where it is there."""
 
+import importlib
 import math
 import os
 import subprocess
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 import keras_epos
-from keras_epos.data import AnchorNeighbourIndices, BatchIndices, balanced_batches
+from keras_epos.data import AnchorNeighborIndices, BatchIndices, balanced_batches
 from keras_epos.data.py_batches import PyBatches, refuse_cut_labels
 
 BACKEND = keras.backend.backend()
@@ -23,7 +24,7 @@ INPUTS = np.arange(len(LABELS))
 @pytest.fixture(autouse=True)
 def as_on_jax_and_torch(monkeypatch, request):
     """Let `balanced_batches` do on TensorFlow what it does on the other backends."""
-    monkeypatch.setattr("keras_epos.data.batches_of.tf_batches", PyBatches)
+    monkeypatch.setattr(importlib.import_module("keras_epos.data.batches"), "tf_batches", PyBatches)
 
 
 def rows(dataset):
@@ -117,7 +118,7 @@ def test_loads_in_threads_and_keeps_the_order():
         return {"number": np.float32(path.split()[1]), "draw": np.random.default_rng(seed.view("uint32")).random(2)}
 
     paths = [f"photo {number}" for number in range(len(LABELS))]
-    arguments = {"load": load, "ids": True, "steps": 6}
+    arguments = {"load": load, "with_ids": True, "steps": 6}
     whole = list(balanced_batches([Path(path) for path in paths], LABELS, 4, 3, **arguments))
     late = list(balanced_batches(paths, LABELS, 4, 3, start_step=4, **arguments))
     for step, (x, y) in enumerate(whole):
@@ -140,7 +141,7 @@ def test_what_cannot_be_loaded():
     ):
         list(balanced_batches(INPUTS, LABELS, 4, 3, load=load))
     with pytest.warns(UserWarning, match="Skipped: input number") as caught:
-        batches = list(balanced_batches(INPUTS, LABELS, 4, 3, load=load, on_error="skip", ids=True, steps=30))
+        batches = list(balanced_batches(INPUTS, LABELS, 4, 3, load=load, on_error="skip", with_ids=True, steps=30))
     assert len(caught) == 3
     for x, y in batches:
         np.testing.assert_array_equal(x, y[:, 1])
@@ -157,12 +158,12 @@ def test_nothing_is_drawn_beyond_the_end_of_a_pass():
     """So that another tree, set between two passes, holds for all of the next one."""
     drawn = []
 
-    class Recorded(AnchorNeighbourIndices):
+    class Recorded(AnchorNeighborIndices):
         def __call__(self, steps):
             drawn.append(steps)
             return super().__call__(steps)
 
-    batches = keras_epos.data.anchor_neighbour_batches(INPUTS, Recorded(LABELS, 2, 2, 3), steps=4)
+    batches = keras_epos.data.batches(INPUTS, Recorded(LABELS, 2, 2, 3), steps=4)
     assert len(list(batches)) == 4
     assert drawn == [0, 1, 2, 3]
     batches[0], batches[1], next(iter(batches))
@@ -172,10 +173,10 @@ def test_nothing_is_drawn_beyond_the_end_of_a_pass():
 
 def test_neighbours_and_structures():
     labels = np.repeat(np.arange(10), 6)
-    indices = AnchorNeighbourIndices(labels, 2, 2, 3)
+    indices = AnchorNeighborIndices(labels, 2, 2, 3)
     rows_of = np.arange(60)
     inputs = {"left": rows_of, "right": rows_of * 2}
-    batches = keras_epos.data.anchor_neighbour_batches(inputs, indices, steps=4, load=lambda parts: parts)
+    batches = keras_epos.data.batches(inputs, indices, steps=4, load=lambda parts: parts)
     for first in (0, 4):
         for step, (x, _) in enumerate(batches):
             np.testing.assert_array_equal(x["left"], indices(first + step))

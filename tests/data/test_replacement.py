@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_epos.data import BatchIndices, balanced_batches, load_image
+from keras_epos.data import BatchIndices, balanced_batches, image_loader
 
 LABELS = np.repeat(np.arange(4), 6)
 
@@ -26,7 +26,7 @@ def damaged(tmp_path, write_image):
 
 def identify(paths):
     """Return a function that finds the sample numbers of loaded images."""
-    load = load_image(8)
+    load = image_loader(8)
     known = {}
     for number, path in enumerate(paths):
         with contextlib.suppress(ValueError):
@@ -36,7 +36,7 @@ def identify(paths):
 
 def test_raise_names_the_file(damaged):
     paths = damaged(13)
-    dataset = balanced_batches(paths, LABELS, 4, 3, load=load_image(8), steps=8)
+    dataset = balanced_batches(paths, LABELS, 4, 3, load=image_loader(8), steps=8)
     with pytest.raises(
         tf.errors.InvalidArgumentError, match=r"photo 13\.jpg', which.*image must be whole.*on_error=\"skip\""
     ):
@@ -46,7 +46,7 @@ def test_raise_names_the_file(damaged):
 def test_raise_names_a_missing_file_and_counts_arrays(tmp_path, damaged):
     paths = [*damaged()[:23], str(tmp_path / "gone.jpg")]
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"gone\.jpg.*NotFoundError"):
-        list(balanced_batches(paths, LABELS, 4, 3, load=load_image(8), steps=8))
+        list(balanced_batches(paths, LABELS, 4, 3, load=image_loader(8), steps=8))
 
     def load(number):
         with tf.control_dependencies([tf.debugging.assert_less(number, np.int64(20))]):
@@ -58,7 +58,7 @@ def test_raise_names_a_missing_file_and_counts_arrays(tmp_path, damaged):
 
 def skipping(paths, **settings):
     """Return the batches, a list of (x, y), of a run that skips unreadable images with a warning."""
-    settings = {"load": load_image(8), "on_error": "skip"} | settings
+    settings = {"load": image_loader(8), "on_error": "skip"} | settings
     dataset = balanced_batches(paths, LABELS, 4, 3, **settings)
     with pytest.warns(UserWarning, match="Skipped"):
         return [(x, y.numpy()) for x, y in dataset]
@@ -76,7 +76,7 @@ def test_skip_puts_another_sample_of_the_class_in_place(damaged):
 
 
 def test_skip_warns_once_for_each_file(damaged):
-    dataset = balanced_batches(damaged(1, 2, 20), LABELS, 4, 3, load=load_image(8), steps=8, on_error="skip")
+    dataset = balanced_batches(damaged(1, 2, 20), LABELS, 4, 3, load=image_loader(8), steps=8, on_error="skip")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         list(dataset)
@@ -106,7 +106,7 @@ def test_skip_repeats_only_when_a_class_runs_out(damaged):
 
 def test_skip_gives_up_on_a_class_without_readable_samples(damaged):
     paths = damaged(*range(6))
-    dataset = balanced_batches(paths, LABELS, 4, 3, load=load_image(8), steps=2, on_error="skip")
+    dataset = balanced_batches(paths, LABELS, 4, 3, load=image_loader(8), steps=2, on_error="skip")
     with (
         pytest.warns(UserWarning, match="Skipped"),
         pytest.raises(tf.errors.InvalidArgumentError, match=r"class 0 without one.*photo \d\.jpg"),
@@ -117,7 +117,7 @@ def test_skip_gives_up_on_a_class_without_readable_samples(damaged):
 def test_ids_are_those_of_the_samples_that_came(damaged):
     paths = damaged(1, 2, 20)
     which = identify(paths)
-    dataset = balanced_batches(paths, LABELS, 4, 3, load=load_image(8), steps=8, on_error="skip", ids=True)
+    dataset = balanced_batches(paths, LABELS, 4, 3, load=image_loader(8), steps=8, on_error="skip", with_ids=True)
     with pytest.warns(UserWarning, match="Skipped"):
         batches = list(dataset)
     for x, y in batches:

@@ -1,10 +1,11 @@
 """Stanford Cars: 16,185 photographs of 196 car models (Krause et al., 2013)."""
 
+import os
 import warnings
+from pathlib import Path
 
 import numpy as np
 
-from keras_epos.data.datasets.cars196_tfds import find_tfds_folder, read_tfds
 from keras_epos.data.datasets.files import find_root, paths_below, require, require_images
 from keras_epos.data.datasets.split import Split, zero_shot
 
@@ -28,22 +29,22 @@ def cars196(data_dir):
     absent a warning says so: figures then compare methods with each other, not with published ones.
 
     Args:
-        data_dir: folder with `devkit/`, `cars_train/` and, optionally, `cars_test/` with
+        data_dir: Folder with `devkit/`, `cars_train/` and, optionally, `cars_test/` with
             `cars_test_annos_withlabels.mat` (beside it or in `devkit/`); or a folder in which
             tensorflow_datasets prepared `cars196` (this does not need tensorflow_datasets).
 
     Returns:
         `TrainTest` with labels 0..97 (the official classes 1-98) in train and 98..195 (99-196) in
         test. `inputs`: paths, or encoded JPEGs (bytes objects) from a tensorflow_datasets folder;
-        `load_image` takes both. The whole photograph: bounding boxes are not applied.
+        `image_loader` takes both. The whole photograph: bounding boxes are not applied.
 
     Raises:
-        FileNotFoundError: with instructions, if the files are not there.
-        ValueError: for a list with a name that leads out of the folder.
+        FileNotFoundError: With instructions, if the files are not there.
+        ValueError: For a list with a name that leads out of the folder.
     """
-    tfds_folder = find_tfds_folder(data_dir)
+    tfds_folder = _tfds_folder(data_dir)
     if tfds_folder is not None:
-        return zero_shot(read_tfds(tfds_folder), NUM_TRAIN_CLASSES)
+        return zero_shot(_read_tfds(tfds_folder), NUM_TRAIN_CLASSES)
     root = find_root(data_dir, "cars196", "devkit/cars_train_annos.mat")
     needed = ["devkit/cars_train_annos.mat", "devkit/cars_meta.mat", "cars_train"]
     require("Stanford Cars", root, needed, _INSTRUCTIONS)
@@ -69,7 +70,7 @@ def _test_annotations(root):
 
 
 def _read_half(folder, annotations):
-    """Return the paths and the 0-based labels, int64 `(N,)`, of one official half."""
+    """The paths and the 0-based labels, int64 `(N,)`, of one official half."""
     rows = np.atleast_1d(_load_mat(annotations)["annotations"])
     paths = paths_below("Stanford Cars", folder, rows["fname"])
     return paths, np.array([int(number) for number in rows["class"]], dtype=np.int64) - 1
@@ -84,3 +85,50 @@ def _load_mat(path):
             'with its extra: `pip install "keras-epos[data]"`.'
         ) from error
     return loadmat(path, squeeze_me=True)
+
+
+def _tfds_folder(data_dir):
+    """The folder of the newest prepared version under `data_dir`, or None."""
+    data_dir = Path(os.path.expanduser(data_dir))
+    folders = [data_dir, *data_dir.glob("*.*.*"), *data_dir.glob("cars196/*.*.*")]
+    prepared = [f for f in folders if any(f.glob("cars196-train.tfrecord-*"))]
+    return max(prepared, key=_version, default=None)
+
+
+def _version(folder):
+    return [int(part) if part.isdigit() else -1 for part in folder.name.split(".")]
+
+
+def _read_tfds(folder):
+    """Read all examples of both halves into one `Split`.
+
+    Plain TFRecord parsing, without tensorflow_datasets: the features `image` and `label` are all
+    it takes, and version 4.9.10 of the package fails to import parts of itself on Python 3.11.
+
+    Args:
+        folder: The version folder, `.../cars196/2.1.0`.
+
+    Returns:
+        `Split` with `inputs` as a list of encoded JPEGs (about 1.9 GB for the complete data set),
+        labels 0..195.
+    """
+    import tensorflow as tf
+
+    features = {
+        "image": tf.io.FixedLenFeature((), tf.string),
+        "label": tf.io.FixedLenFeature((), tf.int64),
+    }
+    files = [str(path) for path in sorted(folder.glob("cars196-*.tfrecord-*"))]
+    records = tf.data.TFRecordDataset(files)
+    images, labels = [], []
+    for record in records.map(lambda record: tf.io.parse_single_example(record, features)):
+        images.append(record["image"].numpy())
+        labels.append(int(record["label"]))
+    return Split(images, np.array(labels, dtype=np.int64), _class_names(folder))
+
+
+def _class_names(folder):
+    names = folder / "label.labels.txt"
+    if names.exists():
+        return names.read_text(encoding="utf-8").splitlines()
+    return [f"class {number}" for number in range(1, 197)]

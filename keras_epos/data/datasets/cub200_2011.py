@@ -16,15 +16,15 @@ def cub200_2011(data_dir):
     """Read CUB-200-2011, zero-shot split: 100 species to train, 100 others to test.
 
     Args:
-        data_dir: the folder `CUB_200_2011` of the archive, or the one that holds it.
+        data_dir: The folder `CUB_200_2011` of the archive, or the one that holds it.
 
     Returns:
         `TrainTest` with labels 0..99 (the official classes 1-100) in train and 100..199 in test.
         `inputs`: paths.
 
     Raises:
-        FileNotFoundError: with instructions, if the files are not there.
-        ValueError: for a list with a name that leads out of the folder.
+        FileNotFoundError: With instructions, if the files are not there.
+        ValueError: For a list with a name that leads out of the folder.
     """
     root = find_root(data_dir, "CUB_200_2011", "images.txt")
     needed = ["images.txt", "image_class_labels.txt", "classes.txt", "images"]
@@ -38,6 +38,6 @@ def cub200_2011(data_dir):
 
 
 def _read_pairs(path):
-    """Return the dict of a file of lines `number value`, in its order."""
+    """The dict of a file of lines `number value`, in its order."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return dict(line.split(maxsplit=1) for line in lines if line.strip())

@@ -13,7 +13,7 @@ _COARSE = np.array([0, 1, 0, 1, 0, 2, 0, 2, 3, 2], dtype=np.int64)  # the coarse
 
 
 def fashion_sample(*, label="coarse"):
-    """Return the embedded data set: small, offline, and made to show what easy positives are for.
+    """The embedded data set: small, offline, and made to show what easy positives are for.
 
     The coarse classes are bundles of looks: tops (T-shirt, Pullover, Coat, Shirt), long wear
     (Trouser, Dress), shoes (Sandal, Sneaker, Boot) and bag. Train on the coarse label and measure

@@ -23,7 +23,7 @@ def paths_below(name, folder, files):
     """Join names from a list to the folder they belong in: strings, in order.
 
     Raises:
-        ValueError: for a name that leads out of the folder, by `..` or from a root. Such a list was tampered with.
+        ValueError: For a name that leads out of the folder, by `..` or from a root. Such a list was tampered with.
     """
     files = [str(file) for file in files]
     outside = [file for file in files if _leads_out(file)]

@@ -1,14 +1,23 @@
 """Your own photographs: one folder a class."""
 
+import collections
 import os
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from keras_epos._checks import number
-from keras_epos.data.datasets.class_folders import ENDINGS, read_class_folders
 from keras_epos.data.datasets.split import Split, TrainQueryGallery, TrainTest, TrainValidationTest, numbered
+
+# What the decoder reads, in small letters.
+_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp")
+# Names of folders that are parts of a data set and no classes.
+_PARTS = {"train": "train", "training": "train", "val": "validation", "valid": "validation"}
+_PARTS |= {"validation": "validation", "test": "test", "testing": "test", "query": "query", "gallery": "gallery"}
+# Written by systems, not by people.
+_SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 
 
 def image_folder(data_dir, *, test_classes=None, validation_classes=0, test_images=0, seed=0):
@@ -40,21 +49,21 @@ def image_folder(data_dir, *, test_classes=None, validation_classes=0, test_imag
         folders by name; `inputs`: paths.
 
     Raises:
-        FileNotFoundError: if there is no such folder, or no class folder with an image.
-        ValueError: for shares or numbers out of range, or that come to no class; and for parts that are no split.
+        FileNotFoundError: If there is no such folder, or no class folder with an image.
+        ValueError: For shares or numbers out of range, or that come to no class; and for parts that are no split.
     """
     root = Path(os.path.expanduser(data_dir))
     if not root.is_dir():
         what = "a file" if root.exists() else "which does not exist"
         message = f"`data_dir` must be a folder that holds one folder a class. Received: {root.absolute()}, {what}."
         raise (NotADirectoryError if root.exists() else FileNotFoundError)(message)
-    found = read_class_folders(root)
+    found = _read_class_folders(root)
     if found.passed_over:
         warnings.warn(f"image_folder passes over, in {root}: {'; '.join(found.passed_over)}.", stacklevel=2)
     if not found.paths:
         raise FileNotFoundError(
             f"No images in the sub-folders of {root.absolute()}.\nThe layout is "
-            f"<folder>/<class>/<image>, images ending in {', '.join(ENDINGS)}."
+            f"<folder>/<class>/<image>, images ending in {', '.join(_ENDINGS)}."
         )
     number("test_images", test_images, "[0, 1)", "a share", "To use all to train, pass 0.")
     labels, names = numbered(found.classes)
@@ -108,7 +117,7 @@ def _folders_as_split(root, parts, validation_classes):
 
 
 def _hold_out(name, wanted, split):
-    """Return the split without, and with only, its last classes: a share in [0, 1) or an integer, their number."""
+    """The split without, and with only, its last classes: a share in [0, 1) or an integer, their number."""
     classes = np.unique(split.labels)
     is_number = isinstance(wanted, (int, np.integer)) and not isinstance(wanted, bool)
     if not is_number and (not isinstance(wanted, (float, np.floating)) or not 0 <= wanted < 1):
@@ -128,10 +137,125 @@ def _hold_out(name, wanted, split):
 
 
 def _some_of_each_class(labels, share, seed):
-    """Return booleans `(N,)`: a share of each class drawn by `seed`, at least one and never all."""
+    """Booleans `(N,)`: a share of each class drawn by `seed`, at least one and never all."""
     generator, chosen = np.random.default_rng(seed), np.zeros(len(labels), bool)
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
         number = min(max(1, round(len(rows) * share)), len(rows) - 1)
         chosen[generator.permutation(rows)[:number]] = True
     return chosen
+
+
+# --- files in class folders: which are images, whose class they are, and what is passed over ---
+
+
+class _ClassFolders(NamedTuple):
+    """Images of a folder of class folders, one entry an image in each list, and what was passed over."""
+
+    paths: list
+    classes: list
+    parts: list  # "train" and so on; None where the folder has no such parts
+    passed_over: list  # one phrase each
+
+
+def _read_class_folders(root):
+    """Find the images of `root/<class>/...`, or of `root/<part>/<class>/...` where every folder is a part.
+
+    Args:
+        root: `Path` of a folder that exists.
+
+    Returns:
+        `_ClassFolders`, sorted by path.
+
+    Raises:
+        ValueError: Where some folders are parts and others are not, or parts hold no class folders.
+    """
+    files, folders = _walk(root)
+    images = [parts for parts in files if _ending(parts) in _ENDINGS]
+    has_parts = _has_parts(root, images)
+    depth = 1 if has_parts else 0
+    inside = [parts for parts in images if len(parts) > depth + 1]
+    beside = [parts for parts in images if len(parts) <= depth + 1]
+    return _ClassFolders(
+        [str(root.joinpath(*parts)) for parts in inside],
+        [parts[depth] for parts in inside],
+        [_PARTS[parts[0].lower()] if has_parts else None for parts in inside],
+        [
+            *_other_files([parts for parts in files if len(parts) > 1 and _ending(parts) not in _ENDINGS]),
+            *_named(beside, "lying beside the class folders", "image", "images"),
+            *_named(_without(inside, folders, depth), "without images", "class folder", "class folders"),
+        ],
+    )
+
+
+def _walk(root):
+    """Paths of all files and folders below `root` that are not hidden, as sorted tuples of parts."""
+    files, folders = [], []
+
+    def refuse(error):
+        raise error
+
+    for folder, names, file_names in os.walk(root, onerror=refuse, followlinks=True):
+        here = Path(folder).relative_to(root).parts
+        names[:] = [name for name in names if not name.startswith(".") and not _leads_up(folder, name)]
+        folders += [(*here, name) for name in names]
+        files += [(*here, name) for name in file_names if not name.startswith(".")]
+    return sorted(files), sorted(folders)
+
+
+def _leads_up(folder, name):
+    """Whether a folder is a link to one that holds it: following it would never end."""
+    path = os.path.join(folder, name)
+    return os.path.islink(path) and Path(os.path.realpath(path)) in (Path(folder).resolve() / name).parents
+
+
+def _ending(parts):
+    return os.path.splitext(parts[-1])[1].lower()
+
+
+def _has_parts(root, images):
+    tops = {parts[0] for parts in images if len(parts) > 1}
+    deep = {parts[0] for parts in images if len(parts) > 2}
+    named = {top for top in tops if top.lower() in _PARTS}
+    if not named or (len(named) < 2 and (named != tops or not named <= deep)):
+        return False
+    if named == tops and named <= deep:
+        return True
+    if named == tops:
+        flat, whole = sorted(named - deep), sorted(named & deep) or ["train"]
+        raise ValueError(
+            f"`data_dir` must hold class folders in each of its parts {_listed(named)}. Received: images without class "
+            f"folders in {_listed(flat)}. Pass the folder of one part, such as {root / whole[0]}."
+        )
+    if len(named & deep) < 2:
+        return False
+    raise ValueError(
+        f"`data_dir` must hold either parts such as {_listed(named)}, or classes. Received: "
+        f"{_listed(tops - named)} beside them. Pass one of the parts, or move what is no part away."
+    )
+
+
+def _without(inside, folders, depth):
+    used = {parts[: depth + 1] for parts in inside}
+    return [parts for parts in folders if len(parts) == depth + 1 and parts not in used]
+
+
+def _other_files(files):
+    counts = collections.Counter(
+        _ending(parts) or "without ending" for parts in files if parts[-1].lower() not in _SYSTEM_FILES
+    )
+    if counts:
+        # The most frequent first, then by name.
+        numbers = ", ".join(f"{count} {ending}" for ending, count in sorted(counts.items(), key=lambda x: (-x[1], x)))
+        total = sum(counts.values())
+        yield f"{total} {'file' if total == 1 else 'files'} of other endings ({numbers})"
+
+
+def _named(places, where, one, many):
+    if places:
+        names = ", ".join("/".join(parts) for parts in places[:5]) + (", ..." if len(places) > 5 else "")
+        yield f"{len(places)} {one if len(places) == 1 else many} {where} ({names})"
+
+
+def _listed(names):
+    return ", ".join(f"{name}/" for name in sorted(names))

@@ -14,7 +14,7 @@ def in_shop(data_dir):
     """Read In-Shop Retrieval, official split: 3,997 garments to train, 3,985 others to retrieve.
 
     Args:
-        data_dir: the folder with `Eval/` and `Img/` or `img/`.
+        data_dir: The folder with `Eval/` and `Img/` or `img/`.
 
     Returns:
         `TrainQueryGallery`. Labels number the sorted item ids of all three, so that
@@ -22,8 +22,8 @@ def in_shop(data_dir):
         "WOMEN/Dresses".
 
     Raises:
-        FileNotFoundError: with instructions, if the files are not there.
-        ValueError: for a list with a name that leads out of the folder.
+        FileNotFoundError: With instructions, if the files are not there.
+        ValueError: For a list with a name that leads out of the folder.
     """
     root = find_root(data_dir, "in_shop", "Eval")
     partition = "Eval/list_eval_partition.txt"

@@ -23,10 +23,10 @@ def omniglot(data_dir, *, label="character", size=105):
     easy positives are good for.
 
     Args:
-        data_dir: folder with the two official zip files, or with what they unpack to.
+        data_dir: Folder with the two official zip files, or with what they unpack to.
         label: 'character', and `groups` are the alphabets; or 'alphabet', and `modes` are the
             characters.
-        size: side in pixels; the originals have 105. Smaller images are averaged (antialiased).
+        size: Side in pixels; the originals have 105. Smaller images are averaged (antialiased).
 
     Returns:
         `TrainTest`. `inputs`: uint8 `(N, size, size, 1)`, black strokes (0) on white (255). Labels
@@ -34,8 +34,8 @@ def omniglot(data_dir, *, label="character", size=105):
         0..29 | 30..49.
 
     Raises:
-        FileNotFoundError: with instructions, if the files are not there.
-        ValueError: for a list with a name that leads out of the folder.
+        FileNotFoundError: With instructions, if the files are not there.
+        ValueError: For a list with a name that leads out of the folder.
     """
     if label not in ("character", "alphabet"):
         raise ValueError(f"`label` must be 'character' or 'alphabet'. Received: label={label!r}.")
@@ -57,7 +57,7 @@ def omniglot(data_dir, *, label="character", size=105):
 
 
 def _number(names, is_train):
-    """Return labels `(N,)` and their names, those of the training part first."""
+    """Labels `(N,)` and their names, those of the training part first."""
     names = np.asarray(names)
     first, first_names = numbered(names[is_train])
     second, second_names = numbered(names[~is_train])
@@ -65,7 +65,7 @@ def _number(names, is_train):
 
 
 def _read_part(root, part):
-    """Return the sorted list of (alphabet/character/file, contents) of one official half."""
+    """The sorted list of (alphabet/character/file, contents) of one official half."""
     if (root / part).is_dir():
         files = (root / part).glob("*/*/*.png")
         return sorted((f.relative_to(root / part).as_posix(), f.read_bytes()) for f in files)
@@ -77,7 +77,7 @@ def _read_part(root, part):
 
 
 def _decode(contents, size):
-    """Return the images as uint8 `(N, size, size, 1)`."""
+    """The images as uint8 `(N, size, size, 1)`."""
     import tensorflow as tf
 
     def decode(content):

@@ -11,15 +11,15 @@ class Split:
     """Samples with labels, to pass as `balanced_batches(split.inputs, split.labels)`.
 
     Attributes:
-        inputs: list of N paths, or array of N inputs on the first axis.
+        inputs: List of N paths, or array of N inputs on the first axis.
         labels: int64 `(N,)`, 0-based, the class to learn or to retrieve.
-        class_names: list of names; `class_names[label]` is the name of a label. All splits of a
+        class_names: List of names; `class_names[label]` is the name of a label. All splits of a
             data set share the list, so a label means one class everywhere.
         modes: int64 `(N,)` or None: a finer label hidden from training, such as the character
             where the class is the alphabet.
-        mode_names: list of names for `modes`.
+        mode_names: List of names for `modes`.
         groups: int64 `(N,)` or None: a coarser label, such as the kind of product.
-        group_names: list of names for `groups`.
+        group_names: List of names for `groups`.
     """
 
     inputs: object
@@ -34,7 +34,7 @@ class Split:
         return len(self.labels)
 
     def take(self, rows):
-        """Return the split of some samples; `rows` is a bool mask `(N,)` or integer indices."""
+        """The split of some samples; `rows` is a bool mask `(N,)` or integer indices."""
         rows = np.arange(len(self))[rows]
         is_list = isinstance(self.inputs, list)
         inputs = [self.inputs[row] for row in rows] if is_list else self.inputs[rows]
@@ -77,6 +77,6 @@ def zero_shot(split, num_train_classes):
 
 
 def numbered(names):
-    """Return int64 labels `(N,)` for names in sorted order, and the list of distinct names."""
+    """int64 labels `(N,)` for names in sorted order, and the list of distinct names."""
     distinct, labels = np.unique(np.asarray(names, dtype=str), return_inverse=True)
     return labels.reshape(-1).astype(np.int64), distinct.tolist()

@@ -15,7 +15,7 @@ def stanford_online_products(data_dir):
     """Read Stanford Online Products, official split: 11,318 products to train, 11,316 to test.
 
     Args:
-        data_dir: the folder `Stanford_Online_Products` of the archive, or the one that holds it.
+        data_dir: The folder `Stanford_Online_Products` of the archive, or the one that holds it.
 
     Returns:
         `TrainTest` with labels 0..11317 in train and 11318..22633 in test (the official `class_id`
@@ -23,8 +23,8 @@ def stanford_online_products(data_dir):
         item numbers.
 
     Raises:
-        FileNotFoundError: with instructions, if the files are not there.
-        ValueError: for a list with a name that leads out of the folder.
+        FileNotFoundError: With instructions, if the files are not there.
+        ValueError: For a list with a name that leads out of the folder.
     """
     root = find_root(data_dir, "Stanford_Online_Products", "Ebay_train.txt")
     lists = ["Ebay_train.txt", "Ebay_test.txt"]
@@ -43,7 +43,7 @@ def stanford_online_products(data_dir):
 
 
 def _read_list(path):
-    """Return the rows `image_id class_id super_class_id path`, without the header."""
+    """The rows `image_id class_id super_class_id path`, without the header."""
     return [line.split() for line in path.read_text(encoding="utf-8").splitlines()[1:] if line]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_epos.data import image_batches, load_image
+from keras_epos.data import image_batches, image_loader
 from keras_epos.data.datasets import cars196
 
 scipy_io = pytest.importorskip("scipy.io")
@@ -92,7 +92,7 @@ def test_folder_prepared_by_tensorflow_datasets(tmp_path, write_image, depth):
     assert sorted(test.labels.tolist()) == [98, 195]
     assert train.class_names[97] == "Car 97"
     images = next(iter(image_batches(test.inputs, 8)))
-    np.testing.assert_array_equal(images[0], load_image(8)(str(tmp_path / "one.jpg")))
+    np.testing.assert_array_equal(images[0], image_loader(8)(str(tmp_path / "one.jpg")))
 
 
 def test_real_data(real_data):

@@ -5,10 +5,10 @@ import threading
 import numpy as np
 
 from keras_epos._checks import integer
-from keras_epos.data.batch_indices import BatchIndices, integer_labels
+from keras_epos.data.batch_indices import BatchIndices, check_steps
 
 
-class AnchorNeighbourIndices(BatchIndices):
+class AnchorNeighborIndices:
     """Indices of batches of a few random classes, each with the classes nearest to it, and K samples of each.
 
     So the negatives of a batch are hard, and two classes that look alike are told apart side by side. Which classes are
@@ -16,7 +16,7 @@ class AnchorNeighbourIndices(BatchIndices):
     pure function of the labels, the seed, the step, and the tree. Every batch draws its classes anew; the samples of a
     class are walked through in a shuffled order that changes as steps go by.
 
-    A class that would stand in a batch twice stands there once, and the neighbourhood that it falls out of goes on with
+    A class that would stand in a batch twice stands there once, and the neighborhood that it falls out of goes on with
     the next nearest class: all batches have one shape.
 
     Args:
@@ -36,9 +36,6 @@ class AnchorNeighbourIndices(BatchIndices):
     not known to us.
     """
 
-    # Of the stream of `BatchIndices`: each batch has an order of the classes of its own.
-    steps_per_epoch = 1
-
     def __init__(
         self,
         labels,
@@ -52,22 +49,25 @@ class AnchorNeighbourIndices(BatchIndices):
     ):
         anchors_per_batch = integer("anchors_per_batch", anchors_per_batch, least=1)
         classes_per_anchor = integer("classes_per_anchor", classes_per_anchor, least=1)
-        self.labels = integer_labels(labels)
-        if self.labels.ndim != 1:
+        if np.ndim(labels) > 1 and np.shape(labels)[1:] != (1,):
             raise ValueError(
-                "`labels` must be one class for each sample, shape (N,). "
-                f"Received: labels of shape {self.labels.shape}."
+                f"`labels` must be one class for each sample, shape (N,). Received: labels of shape {np.shape(labels)}."
             )
-        classes_per_batch = anchors_per_batch * classes_per_anchor
-        super().__init__(self.labels, classes_per_batch, samples_per_class, small_classes=small_classes, seed=seed)
+        self._balanced = BatchIndices(
+            labels, anchors_per_batch * classes_per_anchor, samples_per_class, small_classes=small_classes, seed=seed
+        )
+        self.labels, self.seed = self._balanced.labels, self._balanced.seed
+        self.batch_size = self._balanced.batch_size
+        self.classes_per_batch, self.samples_per_class = self._balanced.classes_per_batch, samples_per_class
+        self.num_classes, self.num_samples = self._balanced.num_classes, self._balanced.num_samples
         self.anchors_per_batch = anchors_per_batch
         self.classes_per_anchor = classes_per_anchor
-        self._neighbours = None
+        self._neighbors = None
         self._unchanged = threading.Lock()
         self.set_hierarchy(hierarchy)
 
     def set_hierarchy(self, hierarchy):
-        """Take the neighbours from another tree from now on, or none at all.
+        """Take the neighbors from another tree from now on, or none at all.
 
         Batches that are drawn already stay as they are. A data set draws ahead inside a pass, never beyond its end, so
         between two passes is the time for it.
@@ -78,29 +78,42 @@ class AnchorNeighbourIndices(BatchIndices):
         Raises:
             ValueError: If a label is not among its classes.
         """
-        neighbours = None
+        neighbors = None
         if hierarchy is not None:
-            names = self.labels[self._members[self._starts]]
             # As many as can be taken by others, and the own ones.
-            neighbours = hierarchy.nearest(self.classes_per_batch - 1, among=names)
+            neighbors = hierarchy.nearest(self.classes_per_batch - 1, among=self._balanced.class_names)
         with self._unchanged:
-            self._neighbours = neighbours
+            self._neighbors = neighbors
 
     def __call__(self, steps):
+        """The sample indices of one or several batches, see `BatchIndices`; neighbors stand side by side."""
+        check_steps(steps)
+        numbers = np.atleast_1d(steps)
         with self._unchanged:
-            return super().__call__(steps)
+            indices = self._balanced.samples(self._classes(numbers), numbers)
+        return indices.reshape((*np.shape(steps), self.batch_size))
+
+    def spares(self, step, row):
+        """All samples of the class at `row` of a batch, int64 `(n,)`, shuffled."""
+        place = row // self.samples_per_class
+        return self._balanced.samples_of_class(self._classes(np.array([step]))[0, place], step, place)
+
+    def load_seeds(self, steps):
+        """A seed for each sample drawn, int32 `(T, batch_size, 2)`."""
+        return self._balanced.load_seeds(steps)
 
     def _classes(self, steps):
-        """Return the class numbers of the batches, int64 `(T, P)`; neighbours stand side by side."""
-        classes = super()._classes(steps)
-        if self._neighbours is None:
+        """The class numbers of batches, int64 `(T, P)`."""
+        # Each batch has an order of the classes of its own: it is the first one of an epoch.
+        classes = self._balanced.classes(steps * self._balanced.steps_per_epoch)
+        if self._neighbors is None:
             return classes
-        return np.array([self._with_neighbours(row[: self.anchors_per_batch].tolist()) for row in classes])
+        return np.array([self._with_neighbors(row[: self.anchors_per_batch].tolist()) for row in classes])
 
-    def _with_neighbours(self, anchors):
+    def _with_neighbors(self, anchors):
         taken, batch = set(anchors), []
         for anchor in anchors:
-            near = [other for other in self._neighbours[anchor].tolist() if other not in taken]
+            near = [other for other in self._neighbors[anchor].tolist() if other not in taken]
             near = near[: self.classes_per_anchor - 1]
             taken.update(near)
             batch += [anchor, *near]

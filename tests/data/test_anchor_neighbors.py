@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_epos.data import AnchorNeighbourIndices, anchor_neighbour_batches
+from keras_epos.data import AnchorNeighborIndices, batches
 from keras_epos.hierarchy import ClassHierarchy
 
 
@@ -32,7 +32,7 @@ def requests(draw):
 def test_a_batch_has_distinct_classes_and_distinct_samples(request, step, with_tree):
     labels, anchors, together, seed = request
     hierarchy = on_a_circle(np.unique(labels)) if with_tree else None
-    indices = AnchorNeighbourIndices(labels, anchors, together, 3, seed=seed, hierarchy=hierarchy)
+    indices = AnchorNeighborIndices(labels, anchors, together, 3, seed=seed, hierarchy=hierarchy)
     batch = indices(step)
     assert batch.shape == (anchors * together * 3,)
     assert len(set(batch.tolist())) == len(batch)
@@ -50,7 +50,7 @@ def test_a_batch_has_distinct_classes_and_distinct_samples(request, step, with_t
 
 def test_classes_and_samples_are_drawn_evenly():
     labels = np.repeat(np.arange(12), 8)
-    indices = AnchorNeighbourIndices(labels, 2, 3, 4, hierarchy=on_a_circle(np.arange(12)))
+    indices = AnchorNeighborIndices(labels, 2, 3, 4, hierarchy=on_a_circle(np.arange(12)))
     drawn = indices(np.arange(600))
     anchors = labels[drawn].reshape(600, 2, 3, 4)[:, :, 0, 0]
     assert 60 < np.bincount(anchors.ravel()).min() <= np.bincount(anchors.ravel()).max() < 150
@@ -61,23 +61,23 @@ def test_classes_and_samples_are_drawn_evenly():
 def test_steps_are_independent_of_each_other_and_of_earlier_trees():
     labels = np.repeat(np.arange(20), 7)
     hierarchy = on_a_circle(np.arange(20))
-    indices = AnchorNeighbourIndices(labels, 2, 3, 3, seed=5, hierarchy=hierarchy)
+    indices = AnchorNeighborIndices(labels, 2, 3, 3, seed=5, hierarchy=hierarchy)
     together = indices(np.arange(30))
-    again = AnchorNeighbourIndices(labels, 2, 3, 3, seed=5)
+    again = AnchorNeighborIndices(labels, 2, 3, 3, seed=5)
     at_random = again(np.arange(30))
     again.set_hierarchy(hierarchy)
     np.testing.assert_array_equal(together, [again(step) for step in range(30)])
     assert not np.array_equal(together, at_random)
     again.set_hierarchy(None)
     np.testing.assert_array_equal(at_random, again(np.arange(30)))
-    assert not np.array_equal(together, AnchorNeighbourIndices(labels, 2, 3, 3, seed=6, hierarchy=hierarchy)(range(30)))
+    assert not np.array_equal(together, AnchorNeighborIndices(labels, 2, 3, 3, seed=6, hierarchy=hierarchy)(range(30)))
 
 
 def test_small_classes_have_no_part_in_neighbourhoods():
     labels = np.repeat(np.arange(10), [5, 1] * 5)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        indices = AnchorNeighbourIndices(labels, 1, 3, 4, hierarchy=on_a_circle(np.arange(10)))
+        indices = AnchorNeighborIndices(labels, 1, 3, 4, hierarchy=on_a_circle(np.arange(10)))
     classes = labels[indices(np.arange(40))].reshape(40, 3, 4)[:, :, 0]
     assert not (classes % 2).any()
     near = np.abs(classes[:, 1:] - classes[:, :1]) % 10
@@ -98,7 +98,7 @@ def test_small_classes_have_no_part_in_neighbourhoods():
 def test_arguments_are_checked(change, message):
     arguments = {"labels": np.repeat(np.arange(10), 4), "anchors_per_batch": 2, "classes_per_anchor": 3, **change}
     with pytest.raises(ValueError, match=message):
-        AnchorNeighbourIndices(**arguments)
+        AnchorNeighborIndices(**arguments)
 
 
 # --- as a data set ---
@@ -107,24 +107,24 @@ def test_arguments_are_checked(change, message):
 @pytest.mark.backend("tensorflow", reason="tf.data")
 def test_passes_go_on_resume_and_take_a_new_tree():
     labels = np.repeat(np.arange(12), 5)
-    indices = AnchorNeighbourIndices(labels, 2, 2, 3, hierarchy=on_a_circle(np.arange(12)))
-    batches = anchor_neighbour_batches(np.arange(60), indices, steps=4)
+    indices = AnchorNeighborIndices(labels, 2, 2, 3, hierarchy=on_a_circle(np.arange(12)))
+    dataset = batches(np.arange(60), indices, steps=4)
 
     def one_pass(dataset):
         return np.array([x for x, y in dataset.as_numpy_iterator() if (y == labels[x]).all()])
 
-    np.testing.assert_array_equal(one_pass(batches), indices(np.arange(4)))
-    ahead = iter(batches)  # As Keras does after each epoch.
+    np.testing.assert_array_equal(one_pass(dataset), indices(np.arange(4)))
+    ahead = iter(dataset)  # As Keras does after each epoch.
     circle = on_a_circle(np.arange(12))
     other = ClassHierarchy(np.random.default_rng(0).permutation(circle.means), circle.counts)
     indices.set_hierarchy(other)
     found = np.array([next(ahead)[0].numpy() for _ in range(4)])
-    fresh = AnchorNeighbourIndices(labels, 2, 2, 3, hierarchy=other)
+    fresh = AnchorNeighborIndices(labels, 2, 2, 3, hierarchy=other)
     np.testing.assert_array_equal(found, fresh(np.arange(4, 8)))
-    resumed = anchor_neighbour_batches(np.arange(60), fresh, steps=4, start_step=8)
-    np.testing.assert_array_equal(one_pass(batches), one_pass(resumed))
-    assert batches.cardinality() == 4
-    assert anchor_neighbour_batches(np.arange(60), indices).cardinality() == 5
+    resumed = batches(np.arange(60), fresh, steps=4, start_step=8)
+    np.testing.assert_array_equal(one_pass(dataset), one_pass(resumed))
+    assert dataset.cardinality() == 4
+    assert batches(np.arange(60), indices).cardinality() == 5
 
 
 @pytest.mark.backend("tensorflow", reason="tf.data")
@@ -132,24 +132,22 @@ def test_loading_and_ids():
     import tensorflow as tf
 
     labels = np.repeat(np.arange(12), 5)
-    indices = AnchorNeighbourIndices(labels, 2, 2, 3, hierarchy=on_a_circle(np.arange(12)))
+    indices = AnchorNeighborIndices(labels, 2, 2, 3, hierarchy=on_a_circle(np.arange(12)))
 
     def load(number):
         with tf.control_dependencies([tf.debugging.assert_none_equal(number, np.int64(7))]):
             return tf.cast(number, "float32") / 2
 
     with pytest.warns(UserWarning, match="input number 7"):
-        batches = list(
-            anchor_neighbour_batches(
-                np.arange(60), indices, load=load, ids=True, on_error="skip", steps=40
-            ).as_numpy_iterator()
+        found = list(
+            batches(np.arange(60), indices, load=load, with_ids=True, on_error="skip", steps=40).as_numpy_iterator()
         )
-    for x, y in batches:
+    for x, y in found:
         np.testing.assert_array_equal(2 * x, y[:, 1])
         np.testing.assert_array_equal(labels[y[:, 1]], y[:, 0])
         assert 7 not in y[:, 1]
     for change in ({"start_step": -1}, {"steps": 0}, {"on_error": "stop"}):
         with pytest.raises(ValueError, match=f"`{next(iter(change))}` must be"):
-            anchor_neighbour_batches(np.arange(60), indices, **change)
+            batches(np.arange(60), indices, **change)
     with pytest.raises(ValueError, match="`inputs` must have one entry for each label"):
-        anchor_neighbour_batches(np.arange(59), indices)
+        batches(np.arange(59), indices)
