@@ -1,12 +1,9 @@
 """The data sets of the study of collapse: classes to learn, and modes that they hide."""
 
-import gzip
-import os
-from pathlib import Path
 from typing import NamedTuple
 
-import keras
 import numpy as np
+from runs import cars196_features, features_as_they_are, idx_files, small_network
 
 import keras_epos
 
@@ -59,7 +56,7 @@ def load(name, data_dir, backbone):
 
 def mnist(data_dir):
     """Digits as even and odd: half of the 10,000 official test images to train, half to test."""
-    images, digits = read_idx(data_dir, "t10k")
+    images, digits = idx_files(data_dir, "t10k")
     part = Part(images, digits % 2, digits)
     rows = np.random.default_rng(0).permutation(len(digits))
     train = part.take(np.sort(rows[:5000]))
@@ -75,7 +72,8 @@ def fashion(data_dir):
 def fashion_full(data_dir):
     """The 60,000 and 10,000 official images of clothes, in four classes."""
     train, test = (
-        Part(images, GROUPS[kinds], kinds) for images, kinds in (read_idx(data_dir, part) for part in ("train", "t10k"))
+        Part(images, GROUPS[kinds], kinds)
+        for images, kinds in (idx_files(data_dir, part) for part in ("train", "t10k"))
     )
     return Task(train, test, every_fifth(train), (4, 32), 300, small_network)
 
@@ -93,54 +91,12 @@ def cars196(data_dir, backbone):
     """Frozen features of photographs; tested on car models that were not seen. No modes are known."""
     split = keras_epos.datasets.cars196(data_dir)
     train, test = (
-        Part(features, part.labels, None) for part, features in zip(split, features_of(split, backbone), strict=True)
+        Part(features, part.labels, None)
+        for part, features in zip(split, cars196_features(split, backbone), strict=True)
     )
     held_out = np.isin(train.labels, np.random.default_rng(0).permutation(98)[:20])
     return Task(train, test, held_out, (10, 8), 300, lambda: features_as_they_are(train.inputs.shape[1]))
 
 
-def features_of(split, backbone, size=160):
-    """Features of the backbone for both parts, computed once and kept."""
-    kept = Path("runs") / f"features-cars196-{Path(backbone).stem}-{size}.npz"
-    if not kept.exists():
-        print("Computing the features of the frozen backbone, once")
-        model = keras_epos.EmbeddingModel(backbone, embedding_dim=1)
-        frozen = keras.Sequential([model.backbone, *([model.pooling] if model.pooling else [])])
-        batches = [keras_epos.data.image_batches(part.inputs, size) for part in split]
-        kept.parent.mkdir(exist_ok=True)
-        unfinished = kept.with_name(f"unfinished-{kept.name}")
-        np.savez(unfinished, *(frozen.predict(part, verbose=1) for part in batches))
-        os.replace(unfinished, kept)
-    with np.load(kept) as arrays:
-        return [arrays[name] for name in arrays.files]
-
-
 def every_fifth(train):
     return np.arange(len(train.labels)) % 5 == 0
-
-
-def small_network():
-    layers = [keras.Input((28, 28, 1)), keras.layers.Rescaling(1 / 255)]
-    for filters, size in ((16, 5), (32, 3)):
-        layers.append(keras.layers.Conv2D(filters, size, strides=2, padding="same", activation="relu"))
-    return keras.Sequential([*layers, keras.layers.Flatten()])
-
-
-def features_as_they_are(size):
-    return keras.Sequential([keras.Input((size,)), keras.layers.Identity()])
-
-
-def read_idx(data_dir, part):
-    """Images `(N, 28, 28)` and labels `(N,)` of one part of the official idx files, packed or not."""
-
-    def read(name, header):
-        for suffix in ("", ".gz"):
-            for written in (name, name.replace("-idx", ".idx")):
-                path = Path(data_dir) / f"{written}{suffix}"
-                if path.exists():
-                    content = gzip.decompress(path.read_bytes()) if suffix else path.read_bytes()
-                    return np.frombuffer(content, np.uint8, offset=header)
-        raise FileNotFoundError(f"`--data-dir` must hold {name}[.gz]. Received: {data_dir}")
-
-    labels = read(f"{part}-labels-idx1-ubyte", 8).astype(np.int64)
-    return read(f"{part}-images-idx3-ubyte", 16).reshape(-1, 28, 28), labels

@@ -14,7 +14,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from collapse_arms import POSITIVES, SETTINGS
-from collapse_study import DATA_SETS, RESULTS, main_measure, read
+from collapse_study import DATA_SETS, RESULTS, main_measure
+from runs import read_rows
 from scipy import stats
 
 import keras_epos
@@ -46,7 +47,7 @@ def main():
     (args.out / "images").mkdir(parents=True, exist_ok=True)
     texts, verdicts, of_classes = [], [], []
     for name in DATA_SETS:
-        rows = read(args.results / f"{name}.csv")
+        rows = read_rows(args.results / f"{name}.csv")
         if not rows:
             continue
         grid = Grid(rows)
@@ -230,7 +231,7 @@ class Grid:
 
 def fine_tuned(results):
     """Tables of the arms that were fine-tuned on photographs: on held-out car models, and on the unseen ones."""
-    rows = read(results / "fine_tuning.csv")
+    rows = read_rows(results / "fine_tuning.csv")
     if rows:
         yield "## Cars196: a backbone fine-tuned on photographs\n"
         yield "Recall@1 in percent on 20 held-out car models before training, and after each third of it.\n"
@@ -240,7 +241,7 @@ def fine_tuned(results):
             lines.append(f"| {row['arm']} | {row['noise']:.0%} | {row['steps']} | {' | '.join(curve)} |")
         yield "\n".join(lines) + "\n"
     arms = {}
-    for row in read(results / "fine_tuning_unseen.csv"):
+    for row in read_rows(results / "fine_tuning_unseen.csv"):
         arms.setdefault((row["arm"], row["noise"], row["steps"]), []).append(100 * row["third 3"])
     if arms:
         yield "The best arms with all and with easy positives, on the 98 unseen car models:\n"

@@ -7,8 +7,6 @@ command goes on where it was; several commands with different seeds may run at o
 """
 
 import argparse
-import csv
-import io
 import json
 import logging
 import os
@@ -20,6 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import collapse_data
 import keras
 from collapse_arms import LIKE, POSITIVES, PROXY_RATE, SETTINGS, arms, choices, flipped_in_batches, make
+from runs import append_row, forget_models, read_rows, refilled, write_whole
 
 import keras_epos
 
@@ -27,7 +26,6 @@ RESULTS = Path(__file__).parent / "results"
 DATA_SETS = ("mnist", "fashion", "fashion_full", "omniglot", "cars196")
 KEYS = ("loss", "positives", "noise", "drawn", "samples", "steps", "seed")
 SEED_OF_CHOICE = 1000
-MODELS = {}
 
 
 def parse_arguments():
@@ -72,7 +70,7 @@ def main():
             started = time.perf_counter()
             settings = chosen.get((loss, LIKE.get(positives, positives)), args.settings)
             values = run(task, loss, positives, settings, *key[2:])
-            append(path, KEYS, key, values)
+            append_row(path, KEYS, key, values)
             result = f"{main_measure(values):6.1%}  {time.perf_counter() - started:4.1f} s"
             print(f"{loss:<18}{positives:<10}{key[2]:4.0%} {key[3]}  x{key[4]} seed {key[6]}  {result}", flush=True)
 
@@ -126,7 +124,7 @@ def with_channel(inputs):
 
 
 def new_model(task, loss, positives, settings, num_classes):
-    """A model with new weights. The first of each arm is kept and refilled: tracing takes as long as training."""
+    """A model with new weights."""
     model = keras_epos.EmbeddingModel(task.network(), 64)
     model.compile(
         keras.optimizers.Adam(1e-3),
@@ -134,17 +132,7 @@ def new_model(task, loss, positives, settings, num_classes):
         loss_optimizer=keras.optimizers.Adam(PROXY_RATE) if loss == "soft_triple" else None,
         steps_per_execution=20,
     )
-    model.optimizer.build(model.trainable_variables)
-    kept = MODELS.setdefault((loss, positives, str(settings)), model)
-    if kept is not model:
-        kept.set_weights(model.get_weights())
-        for variable, new in zip(kept.optimizer.variables, model.optimizer.variables, strict=True):
-            variable.assign(new)
-        for side in ("positives", "negatives"):
-            old, new = getattr(kept.loss, side, None), getattr(model.loss, side, None)
-            if hasattr(old, "generator"):
-                old.generator.state.assign(new.generator.state)
-    return kept
+    return refilled((loss, positives, str(settings)), model)
 
 
 def main_measure(values):
@@ -167,12 +155,10 @@ def settings_of(task, args):
                     continue
                 values = run(inner, loss, positives, settings, 0.1, "once", task.batch[1], task.steps, SEED_OF_CHOICE)
                 kept.append([loss, positives, settings, main_measure(values)])
-                unfinished = path.with_suffix(".unfinished")
-                unfinished.write_text("[\n" + ",\n".join(json.dumps(row) for row in kept) + "\n]\n")
-                os.replace(unfinished, path)
+                text = "[\n" + ",\n".join(json.dumps(row) for row in kept) + "\n]\n"
+                write_whole(path, lambda beside, text=text: beside.write_text(text))
                 print(f"choosing: {loss:<18}{positives:<6}{main_measure(values):6.1%}  {settings}", flush=True)
-    MODELS.clear()
-    keras.backend.clear_session()
+    forget_models()
     return {(loss, positives): settings for loss, positives, settings, _ in sorted(kept, key=lambda row: row[3])}
 
 
@@ -181,35 +167,7 @@ def settings_of(task, args):
 
 def done(path):
     """Keys of the runs in a file; a line that was cut off does not count."""
-    return {tuple(row[name] for name in KEYS) for row in read(path)}
-
-
-def read(path):
-    """Rows as dictionaries, numbers as numbers."""
-    if not path.exists():
-        return []
-    with path.open() as file:
-        rows = [row for row in csv.DictReader(file) if None not in row.values()]
-    texts = ("loss", "positives", "drawn", "part", "arm")
-    whole = ("samples", "steps", "seed")
-    return [
-        {name: value if name in texts else int(value) if name in whole else float(value) for name, value in row.items()}
-        for row in rows
-    ]
-
-
-def append(path, names, key, values):
-    """Add a line to a file that other processes may add to; an end that was cut off stays a line of its own."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    content = path.read_text() if path.exists() else ""
-    if not content:
-        writer.writerow([*names, *values])
-    elif not content.endswith("\n"):
-        text.write("\n")
-    writer.writerow([*key, *(f"{value:.5g}" for value in values.values())])
-    with path.open("a") as file:
-        file.write(text.getvalue())
+    return {tuple(row[name] for name in KEYS) for row in read_rows(path)}
 
 
 if __name__ == "__main__":

@@ -12,17 +12,15 @@ a minute of one core, and only the layers above are trained.
 import argparse
 import io
 import os
-import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 
 import keras
 import numpy as np
 import tensorflow as tf
+from photographs import adamw, crop_flip_resize, decoded
 from PIL import Image, ImageEnhance, ImageFilter
-from train_cars import adamw, crop_flip_resize, decoded
 
 import keras_epos
 from keras_epos.training import start_head

@@ -8,18 +8,17 @@ is in the results file is not repeated, so a stopped command goes on where it wa
 import argparse
 import logging
 import os
-import sys
 import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 
 import keras
 import numpy as np
 import tensorflow as tf
-from collapse_study import RESULTS, append, read
-from train_cars import adamw, crop_flip_resize, decoded, freeze
+from collapse_study import RESULTS
+from photographs import adamw, crop_flip_resize, decoded, freeze
+from runs import append_row, read_rows
 
 import keras_epos
 from keras_epos.data import balanced_batches, image_batches, symmetric_noise
@@ -95,10 +94,10 @@ def main():
         for noise in args.noise:
             for arm in (arm for arm in chosen if any(text in arm[0] for text in args.arms)):
                 key = ("unseen" if args.final else "held out", arm[0], noise, args.steps, seed)
-                if key not in {tuple(row[name] for name in KEYS) for row in read(path)}:
+                if key not in {tuple(row[name] for name in KEYS) for row in read_rows(path)}:
                     started = time.perf_counter()
                     values = run(args, arm, train, test, noise, seed)
-                    append(path, KEYS, key, values)
+                    append_row(path, KEYS, key, values)
                     result = "  ".join(f"{value:5.1%}" for value in values.values())
                     seconds = time.perf_counter() - started
                     print(f"{arm[0]:<40}{noise:4.0%} seed {seed}  {result}  {seconds:4.0f} s", flush=True)
@@ -143,7 +142,7 @@ def recall(model, batches, labels):
 
 def best(path, chosen, steps):
     """Of each loss and kind of positives the arm that did best on the held-out car models."""
-    rows = [row for row in read(path) if (row["noise"], row["steps"]) == (0, steps)]
+    rows = [row for row in read_rows(path) if (row["noise"], row["steps"]) == (0, steps)]
     scores = {row["arm"]: row[f"third {EPOCHS}"] for row in rows}
     kept = {}
     for arm in sorted((arm for arm in chosen if arm[0] in scores), key=lambda arm: scores[arm[0]]):

@@ -6,7 +6,6 @@ kinds, and of the wrong labels is taken for clean and for highly noisy.
 """
 
 import argparse
-import csv
 import os
 from pathlib import Path
 
@@ -14,7 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
-from collapse_data import small_network
+from runs import Results, small_network
 
 import keras_epos
 from keras_epos import curriculum
@@ -40,9 +39,8 @@ def parse_arguments():
 
 def main():
     args = parse_arguments()
-    args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / ("rare_looks.csv" if args.steps == STEPS else f"rare_looks-{args.steps}-steps.csv")
-    done = read(path)
+    done = Results(path, KEYS, MEASURES)
     for seed in args.seeds:
         for positives in args.positives:
             for noise in args.noise:
@@ -50,8 +48,8 @@ def main():
                     key = (positives, str(noise), str(rare))
                     if (*key, curriculum.RULES[-1], str(seed)) not in done:
                         found = run(positives, noise, rare, seed, args.steps)
-                        done |= {(*key, rule, str(seed)): values for rule, values in found.items()}
-                        write(path, done)
+                        for rule, values in found.items():
+                            done[(*key, rule, str(seed))] = values
                         print(*key, "seed", seed, flush=True)
     print_table(done)
 
@@ -87,23 +85,6 @@ def with_rare_kinds(train, num_rare, seed):
     kept = np.setdiff1d(np.arange(len(train)), np.concatenate(dropped))
     train = train.take(kept)
     return train, np.isin(train.modes, rare)
-
-
-def read(path, keys=KEYS, measures=MEASURES):
-    if not path.exists():
-        return {}
-    with path.open() as file:
-        rows = list(csv.DictReader(file))
-    return {tuple(row[name] for name in keys): [float(row[name]) for name in measures] for row in rows}
-
-
-def write(path, done, keys=KEYS, measures=MEASURES):
-    unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*keys, *measures])
-        writer.writerows([*key, *(f"{value:.5g}" for value in values)] for key, values in done.items())
-    os.replace(unfinished, path)
 
 
 def print_table(done):

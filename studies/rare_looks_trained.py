@@ -13,7 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import rare_looks
-from collapse_data import small_network
+from runs import Results, small_network
 
 import keras_epos
 from keras_epos import curriculum
@@ -36,17 +36,15 @@ def parse_arguments():
 
 def main():
     args = parse_arguments()
-    args.out.mkdir(parents=True, exist_ok=True)
-    path = args.out / "rare_looks_trained.csv"
-    done = rare_looks.read(path, KEYS, MEASURES)
+    done = Results(args.out / "rare_looks_trained.csv", KEYS, MEASURES)
     for seed in args.seeds:
         for noise in args.noise:
             for rare in args.rare:
                 key = (str(noise), str(rare))
                 if (*key, WAYS[-1], str(seed)) not in done:
                     found = run(noise, rare, seed)
-                    done |= {(*key, way, str(seed)): values for way, values in found.items()}
-                    rare_looks.write(path, done, KEYS, MEASURES)
+                    for way, values in found.items():
+                        done[(*key, way, str(seed))] = values
                     print(*key, "seed", seed, flush=True)
     print_table(done)
 

@@ -195,7 +195,7 @@ def test_settings_of_the_study_given_by_hand(tmp_path):
 
 
 def test_every_loss_goes_on_where_it_was(tmp_path):
-    script = SCRIPT.with_name("every_loss.py")
+    script = SCRIPT.parents[1] / "studies/every_loss.py"
     options = ["--losses", "contrastive", "proxy_anchor", "n_pairs", "--seeds", 0, "--steps", 2]
     first = run(tmp_path, *options, script=script)
     assert "| loss | class R@1, all | class R@1, easy | kind R@1, all | kind R@1, easy |" in first

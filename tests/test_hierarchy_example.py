@@ -4,7 +4,7 @@ import pytest
 from test_examples import SCRIPT, cars, run  # noqa: F401
 
 pytestmark = pytest.mark.backend("tensorflow", reason="the example needs TensorFlow")
-EXAMPLE = SCRIPT.with_name("hierarchical_triplet.py")
+EXAMPLE = SCRIPT.parents[1] / "studies" / "hierarchical_triplet.py"
 
 
 def test_table_and_picture_and_no_run_twice(cars, tmp_path):  # noqa: F811

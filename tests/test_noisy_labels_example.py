@@ -8,7 +8,7 @@ import pytest
 from test_examples import SCRIPT, run
 
 pytestmark = pytest.mark.backend("tensorflow", reason="the small budget is for one backend")
-EXAMPLE = SCRIPT.with_name("noisy_labels.py")
+EXAMPLE = SCRIPT.parents[1] / "studies" / "noisy_labels.py"
 FEW = ["--noise", "symmetric", "--share", 0.2, "--learners", "softmax", "easy positives", "--epochs", 3, "--seeds", 0]
 FEW += ["--ways", "stages, agreement"]
 

@@ -9,8 +9,6 @@ Splits and results are kept, so a stopped command goes on where it was.
 """
 
 import argparse
-import csv
-import gzip
 import os
 from pathlib import Path
 
@@ -18,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
-from run_folder import remove_unfinished, replace
+from runs import Results, idx_files, mean_and_half_range, refilled, small_network
 
 import keras_epos
 from keras_epos import curriculum
@@ -36,7 +34,6 @@ WAYS = ("everything", "right labels only", *(f"{what}, {rule}" for rule in RULES
 SHOWN = ["everything", "clean, quantile", "stages, quantile", "stages, agreement", "right labels only"]
 KEYS = ("noise", "share", "learner", "way", "epochs", "seed")
 PARTS = ("clean", "noisy", "highly noisy")
-MODELS = {}
 
 
 def parse_arguments():
@@ -58,11 +55,10 @@ def parse_arguments():
 def main():
     args = parse_arguments()
     args.kept = kept_in(args)
-    args.kept.mkdir(parents=True, exist_ok=True)
-    remove_unfinished(args.kept)
     train, test = load(args)
-    results, splits = args.kept / "results.csv", args.kept / "splits.csv"
-    done, split_rows = read(results), read(splits)
+    done = Results(args.kept / "results.csv", KEYS, ["result"])
+    sizes = [f"{what}, {part}" for what in ("size", "wrong") for part in PARTS]
+    split_rows = Results(args.kept / "splits.csv", KEYS, sizes)
     for seed in args.seeds:
         for noise in args.noise:
             for share in args.share:
@@ -72,12 +68,10 @@ def main():
                     parts = splits_of(learner, train, labels, args, seed, key)
                     for rule, found in parts.items():
                         split_rows[(*key, rule, "-", str(seed))] = composition(found, labels != train.labels)
-                    write(splits, split_rows, [f"{what}, {part}" for what in ("size", "wrong") for part in PARTS])
                     for way in args.ways:
                         full_key = (*key, way, str(args.epochs), str(seed))
                         if full_key not in done:
                             done[full_key] = [run(learner, way, train, test, labels, parts, args, seed)]
-                            write(results, done, ["result"])
                             result = f"seed {seed}  {done[full_key][0]:6.1%}"
                             print(f"{noise:<11}{share:<5.0%}{learner:<16}{way:<20}{result}", flush=True)
     print_splits(split_rows, args)
@@ -99,21 +93,9 @@ def load(args):
     """Training and test images of ten kinds, `(N, 28, 28)`, with right labels."""
     if args.data_dir is None:
         return keras_epos.datasets.fashion_sample(label="fine")
-    parts = [idx_files(args.data_dir, part) for part in ("train", "t10k")]
+    parts = [keras_epos.datasets.Split(*idx_files(args.data_dir, part), NAMES) for part in ("train", "t10k")]
     rows = [np.flatnonzero(parts[0].labels == kind)[: args.samples] for kind in range(10)]
     return keras_epos.datasets.TrainTest(parts[0].take(np.concatenate(rows)), parts[1])
-
-
-def idx_files(folder, part):
-    def content(name, header):
-        for path in (folder / name, folder / f"{name}.gz"):
-            if path.exists():
-                data = path.read_bytes()
-                return np.frombuffer(gzip.decompress(data) if path.suffix == ".gz" else data, np.uint8, offset=header)
-        raise SystemExit(f"`--data-dir` must hold {name} or {name}.gz. Received: {folder}")
-
-    labels = content(f"{part}-labels-idx1-ubyte", 8).astype(np.int64)
-    return keras_epos.datasets.Split(content(f"{part}-images-idx3-ubyte", 16).reshape(-1, 28, 28), labels, NAMES)
 
 
 def noisy(labels, noise, share, seed):
@@ -167,31 +149,16 @@ def run(learner, way, train, test, labels, parts, args, seed):
 
 
 def start(learner, seed):
-    """A model with new weights. The first of each learner is kept and refilled: tracing takes as long as training."""
+    """A model with new weights."""
     keras.utils.set_random_seed(seed)
-    model = new_model(learner)
-    model.optimizer.build(model.trainable_variables)
-    kept = MODELS.setdefault(learner, model)
-    if kept is not model:
-        kept.set_weights(model.get_weights())
-        for variable, new in zip(kept.optimizer.variables, model.optimizer.variables, strict=True):
-            variable.assign(new)
-    return kept
-
-
-def new_model(learner):
-    layers = [keras.Input((28, 28, 1)), keras.layers.Rescaling(1 / 255)]
-    for filters, size in ((16, 5), (32, 3)):
-        layers.append(keras.layers.Conv2D(filters, size, strides=2, padding="same", activation="relu"))
-    layers.append(keras.layers.Flatten())
     if learner == "softmax":
-        layers += [keras.layers.Dense(64, activation="relu"), keras.layers.Dense(10)]
-        model, loss = keras.Sequential(layers), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model = small_network(last=[keras.layers.Dense(64, activation="relu"), keras.layers.Dense(10)])
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     else:
-        model = keras_epos.EmbeddingModel(keras.Sequential(layers), 64)
+        model = keras_epos.EmbeddingModel(small_network(), 64)
         loss = keras_epos.TripletLoss(positives=learner.split()[0])
     model.compile(keras.optimizers.Adam(1e-3), loss, steps_per_execution=10)
-    return model
+    return refilled(learner, model)
 
 
 def embedding_of(model, learner):
@@ -219,24 +186,6 @@ def fit(model, learner, train, labels, parts, epochs, weights, seed):
 # --- results ---
 
 
-def read(path):
-    if not path.exists():
-        return {}
-    with path.open() as file:
-        rows = list(csv.reader(file))[1:]
-    return {tuple(row[: len(KEYS)]): [float(value) for value in row[len(KEYS) :]] for row in rows}
-
-
-def write(path, rows, names):
-    def save(beside):
-        with beside.open("w", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([*KEYS, *names])
-            writer.writerows([*key, *(f"{value:.5f}" for value in values)] for key, values in rows.items())
-
-    replace(path, save)
-
-
 def print_splits(rows, args):
     print("\nWrong labels in each part, and in brackets the share of all samples that stand there. Means over seeds.\n")
     print("| noise | embedding | rule | " + " | ".join(PARTS) + " |\n|---|---|---|---|---|---|")
@@ -257,8 +206,7 @@ def print_results(done, args):
             cells = []
             for column in columns:
                 keys = [(*column, learner, way, str(args.epochs), str(seed)) for seed in args.seeds]
-                values = [100 * done[key][0] for key in keys]
-                cells.append(f"{np.mean(values):.1f} ± {np.ptp(values) / 2:.1f}")
+                cells.append(mean_and_half_range([done[key][0] for key in keys]))
             print(f"| {learner} | {way} | " + " | ".join(cells) + " |")
 
 

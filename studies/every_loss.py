@@ -9,22 +9,18 @@ A run that is in the results file already is not repeated, so a stopped command 
 """
 
 import argparse
-import csv
 import inspect
 import os
-import statistics
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
-from run_folder import remove_unfinished, replace
-from train_cars import small_network
-from train_options import Help
+from runs import Results, cars196_features, features_as_they_are, mean_and_half_range, small_network
 
 import keras_epos
-from keras_epos.data import balanced_batches, image_batches
+from keras_epos.data import balanced_batches
 
 # What differs from the defaults, and why.
 SETTINGS = {
@@ -45,7 +41,7 @@ PROXY_RATE = 10 * RATE
 
 
 def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Help)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with cars_train/ and devkit/ of Cars196")
     parser.add_argument("--backbone", default="EfficientNetV2B0", metavar="NAME", help=".keras file or application")
     parser.add_argument("--image-size", type=int, default=160, metavar="PIXELS", help="for the features of Cars196")
@@ -59,17 +55,14 @@ def parse_arguments():
 def main():
     args = parse_arguments()
     args.out.mkdir(parents=True, exist_ok=True)
-    remove_unfinished(args.out)
     task = Clothes() if args.data_dir is None else Cars(args)
     steps = args.steps or task.steps
-    results = args.out / f"{task.name}.csv"
-    done = read(results)
+    done = Results(args.out / f"{task.name}.csv", ("loss", "positives", "seed", "steps"), task.measures)
     for seed in args.seeds:
         for loss, positives in [("untrained", ""), *arms(args.losses)]:
             key = (loss, positives, str(seed), str(0 if loss == "untrained" else steps))
             if key not in done:
                 done[key] = run(task, loss, positives, seed, steps)
-                write(results, done, task.measures)
                 print(f"{loss:<32}{positives:<6}seed {seed}  " + "  ".join(f"{value:6.1%}" for value in done[key]))
     print_table(done, task.measures, args.seeds, steps)
 
@@ -94,7 +87,7 @@ class Clothes:
         self.num_classes = int(self.train.labels.max()) + 1
 
     def network(self):
-        return small_network()
+        return small_network(((32, 3), (64, 3), (128, 3)))
 
     def batches(self, seed, steps):
         return balanced_batches(self.train.inputs[..., None] / 1.0, self.train.labels, 4, 32, seed=seed, steps=steps)
@@ -113,21 +106,10 @@ class Cars:
         self.name = f"cars196_features-{Path(args.backbone).stem}-{args.image_size}"  # What the results depend on.
         self.split = keras_epos.datasets.cars196(args.data_dir)
         self.num_classes = int(self.split.train.labels.max()) + 1
-        kept = args.out / f"features-{Path(args.backbone).stem}-{args.image_size}.npz"
-        if not kept.exists():
-            print("Computing the features of the frozen backbone, once")
-            model = keras_epos.EmbeddingModel(args.backbone, embedding_dim=1)
-            backbone = keras.Sequential([model.backbone, *([model.pooling] if model.pooling else [])])
-            parts = {
-                name: backbone.predict(image_batches(part.inputs, args.image_size), verbose=1)
-                for name, part in zip(("train", "test"), self.split, strict=True)
-            }
-            replace(kept, lambda path: np.savez(path, **parts))
-        features = np.load(kept)
-        self.train_features, self.test_features = features["train"], features["test"]
+        self.train_features, self.test_features = cars196_features(self.split, args.backbone, args.image_size)
 
     def network(self):
-        return keras.Sequential([keras.Input(self.train_features.shape[1:]), keras.layers.Identity()])
+        return features_as_they_are(self.train_features.shape[1])
 
     def batches(self, seed, steps):
         return balanced_batches(self.train_features, self.split.train.labels, 10, 8, seed=seed, steps=steps)
@@ -178,24 +160,6 @@ def is_on_unit_rows(loss):
 # --- results ---
 
 
-def read(path):
-    if not path.exists():
-        return {}
-    with path.open() as file:
-        rows = list(csv.reader(file))[1:]
-    return {tuple(row[:4]): [float(value) for value in row[4:]] for row in rows}
-
-
-def write(path, done, measures):
-    def save(beside):
-        with beside.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["loss", "positives", "seed", "steps", *measures])
-            writer.writerows([*key, *(f"{value:.5f}" for value in values)] for key, values in done.items())
-
-    replace(path, save)
-
-
 def print_table(done, measures, seeds, steps):
     """A line for each loss: mean over seeds and, behind the sign, half the range between the worst and the best."""
     print(f"\n{len(seeds)} seeds, {steps} steps. Mean, and half the range over seeds, in percent.\n")
@@ -212,9 +176,7 @@ def print_table(done, measures, seeds, steps):
 
 def cell(done, loss, positives, seeds, place):
     found = [values[place] for key, values in done.items() if key[:2] == (loss, positives) and int(key[2]) in seeds]
-    if not found:
-        return ""
-    return f"{100 * statistics.mean(found):.1f} ± {50 * (max(found) - min(found)):.1f}"
+    return mean_and_half_range(found) if found else ""
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ A run that is in the results file already is not repeated, so a stopped command 
 """
 
 import argparse
-import csv
 import os
-import statistics
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,11 +20,10 @@ import matplotlib
 matplotlib.use("Agg")
 import numpy as np
 from every_loss import Cars
-from run_folder import remove_unfinished, replace
-from train_options import Help
+from runs import Results, mean_and_half_range, write_whole
 
 import keras_epos
-from keras_epos.data import AnchorNeighbourIndices, anchor_neighbour_batches, balanced_batches
+from keras_epos.data import AnchorNeighborIndices, BatchIndices, batches
 from keras_epos.hierarchy import ClassHierarchy, draw_dendrogram
 
 
@@ -62,7 +59,7 @@ SETTINGS = ("backbone", "image_size", "embedding_dim", "batch", "epochs", "warm_
 
 
 def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Help)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--data-dir", type=Path, required=True, metavar="DIR", help="folder with cars_train/, devkit/")
     parser.add_argument("--backbone", default="EfficientNetV2B0", metavar="NAME", help=".keras file or application")
     parser.add_argument("--image-size", type=int, default=160, metavar="PIXELS", help="for the features")
@@ -83,18 +80,17 @@ def parse_arguments():
 def main():
     args = parse_arguments()
     args.out.mkdir(parents=True, exist_ok=True)
-    remove_unfinished(args.out)
     cars = Cars(args)
-    results, tree = args.out / "results.csv", args.out / f"tree-{'-'.join(settings_of(args))}.npz"
-    done = read(results)
+    tree = args.out / f"tree-{'-'.join(settings_of(args))}.npz"
+    done = Results(args.out / "results.csv", ("arm", "seed", *SETTINGS), MEASURES)
     for seed in args.seeds:
         for name in args.arms:
             key = (name, str(seed), *settings_of(args))
             if key not in done:
-                done[key], hierarchy = run(cars, ARMS[name], seed, args)
+                values, hierarchy = run(cars, ARMS[name], seed, args)
                 if name == DRAWN and seed == args.seeds[0]:
-                    replace(tree, hierarchy.save)
-                write(results, done)
+                    write_whole(tree, hierarchy.save)
+                done[key] = values
                 print(f"{name:<38}seed {seed}  " + "  ".join(f"{value:6.1%}" for value in done[key]), flush=True)
     print_table(done, args)
     if tree.exists():
@@ -115,19 +111,18 @@ def run(cars, arm, seed, args):
     keras.utils.set_random_seed(seed)
     features, labels = cars.train_features, cars.split.train.labels
     anchors, together, samples = (int(number) for number in args.batch.split("x"))
-    indices = None
-    batches = balanced_batches(features, labels, anchors * together, samples, seed=seed)
+    indices = BatchIndices(labels, anchors * together, samples, seed=seed)
     if arm.with_neighbours:
-        indices = AnchorNeighbourIndices(labels, anchors, together, samples, seed=seed)
-        batches = anchor_neighbour_batches(features, indices)
+        indices = AnchorNeighborIndices(labels, anchors, together, samples, seed=seed)
     loss = loss_of(arm, cars.num_classes)
     every = 1 if arm.every_epoch else args.epochs
-    rebuild = keras_epos.HierarchyRebuild(features, labels, indices=indices, warm_up_epochs=args.warm_up, every=every)
+    taking = indices if arm.with_neighbours else None
+    rebuild = keras_epos.HierarchyRebuild(features, labels, indices=taking, warm_up_epochs=args.warm_up, every=every)
     needs_tree = arm.with_neighbours or arm.loss == "hierarchical"
     model = keras_epos.EmbeddingModel(cars.network(), args.embedding_dim)
     model.compile(keras.optimizers.Adam(args.learning_rate), loss=loss)
     callbacks = [rebuild] if needs_tree else []
-    model.fit(batches, epochs=args.epochs, callbacks=callbacks, shuffle=False, verbose=0)
+    model.fit(batches(features, indices), epochs=args.epochs, callbacks=callbacks, shuffle=False, verbose=0)
     return measure(model.predict(cars.test_features, verbose=0), cars.split.test.labels), rebuild.hierarchy
 
 
@@ -148,32 +143,13 @@ def measure(embeddings, labels):
 # --- results ---
 
 
-def read(path):
-    if not path.exists():
-        return {}
-    with path.open() as file:
-        rows = list(csv.reader(file))[1:]
-    return {tuple(row[:-2]): [float(value) for value in row[-2:]] for row in rows}
-
-
-def write(path, done):
-    def save(beside):
-        with beside.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["arm", "seed", *SETTINGS, *MEASURES])
-            writer.writerows([*key, *(f"{value:.5f}" for value in values)] for key, values in done.items())
-
-    replace(path, save)
-
-
 def print_table(done, args):
     """Mean over seeds and, behind the sign, half the range between the worst and the best seed."""
     print(f"\n{len(args.seeds)} seeds, {args.epochs} epochs. Mean, and half the range over seeds.\n")
     print("| arm | Recall@1 | MAP@R |\n|---|---|---|")
     for name in args.arms:
-        cells = []
-        for column in zip(*(done[name, str(seed), *settings_of(args)] for seed in args.seeds), strict=True):
-            cells.append(f"{100 * statistics.mean(column):.1f} ± {50 * (max(column) - min(column)):.1f} %")
+        columns = zip(*(done[name, str(seed), *settings_of(args)] for seed in args.seeds), strict=True)
+        cells = [f"{mean_and_half_range(column)} %" for column in columns]
         print(f"| {name} | {cells[0]} | {cells[1]} |")
 
 
