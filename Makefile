@@ -6,7 +6,7 @@ format:          ## reformat the code
 check:           ## lint, change nothing
 	ruff format --check . && ruff check .
 test:            ## run the tests
-	pytest -n auto
+	pytest -n auto --dist worksteal
 site:            ## build the documents and the reference into build/site
 	python tools/build_site.py
 bench:           ## speed and memory of losses against the floor

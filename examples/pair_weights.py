@@ -45,7 +45,7 @@ def main():
     print(args.out)
 
 
-def curves(loss, points=161):
+def curves(loss, points=81):
     """Similarities and the weights `(positive, negative)` of the pair that moves, of largest value 1."""
     grid = np.linspace(-0.999, 0.999, points)
     pull = [-weights(loss, (s, *POSITIVES[1:]), NEGATIVES)[1] for s in grid]

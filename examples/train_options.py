@@ -91,8 +91,8 @@ def parse_arguments(description, arguments=None):
     tuning.add_argument(
         "--smallest-crop", type=float, default=0.5, metavar="SHARE", help="of the image, in random crops"
     )
-    tuning.add_argument("--learning-rate", type=float, default=1e-4, metavar="RATE", help="of the backbone, by AdamW")
-    tuning.add_argument("--head-learning-rate", type=float, default=1e-4, metavar="RATE", help="of the dense layer")
+    tuning.add_argument("--learning-rate", type=float, default=4e-4, metavar="RATE", help="of the backbone, by AdamW")
+    tuning.add_argument("--head-learning-rate", type=float, default=1e-3, metavar="RATE", help="of the dense layer")
     tuning.add_argument("--weight-decay", type=float, default=1e-2, metavar="RATE", help="of AdamW")
     tuning.add_argument(
         "--evaluate-every", type=positive, default=5, metavar="EPOCHS", help="measurements for the curve only"

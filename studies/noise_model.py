@@ -13,6 +13,7 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
+import free_points
 import matplotlib.pyplot as plt
 import noise_theory as theory
 import numpy as np
@@ -90,10 +91,10 @@ def descent(loss, flip, positives, seeds, share=1, **settings):
     distance, other_distance, noise = STARTS[loss]
     points, classes, modes = theory.two_modes(PER_MODE, distance, other_distance)
     steps = max(1, round(STEPS[loss] * share))
-    end = theory.descend(
+    end = free_points.descend(
         points, classes, flip, loss, positives, MARGIN, noise=noise, steps=steps, seeds=seeds, **settings
     )
-    return end, [theory.point_spread(found, classes, modes) for found in end.points]
+    return end, [free_points.point_spread(found, classes, modes) for found in end.points]
 
 
 def draw(path, draws, share):

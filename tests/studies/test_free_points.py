@@ -2,11 +2,12 @@
 
 from functools import cache
 
+import free_points
 import noise_theory as theory
 import numpy as np
 import pytest
+from free_points import margin_step, triplet_step
 from keras import ops
-from noise_theory import margin_step, triplet_step
 
 from keras_epos import losses, mining
 from keras_epos.gradient import gradient
@@ -77,15 +78,17 @@ def test_batches_without_a_triplet_and_coincident_points_stay_finite():
 def test_a_run_does_not_depend_on_those_beside_it():
     points, classes, _ = theory.two_modes(4, 0.6, 0.7)
     for loss in ("triplet", "margin"):
-        together = theory.descend(points, classes, 0.1, loss, "easy", steps=40, seeds=(5, 6, 7), learn_boundary=True)
-        alone = theory.descend(points, classes, 0.1, loss, "easy", steps=40, seeds=(6,), learn_boundary=True)
+        together = free_points.descend(
+            points, classes, 0.1, loss, "easy", steps=40, seeds=(5, 6, 7), learn_boundary=True
+        )
+        alone = free_points.descend(points, classes, 0.1, loss, "easy", steps=40, seeds=(6,), learn_boundary=True)
         np.testing.assert_allclose(together.points[1], alone.points[0], rtol=1e-9)
         assert together.boundary[1] == pytest.approx(alone.boundary[0])
 
 
 def test_the_path_is_recorded():
     points, classes, _ = theory.two_modes(2, 0.6, 0.7)
-    found = theory.descend(points, classes, 0.1, steps=25, seeds=(0, 1), record_every=10, noise=0)
+    found = free_points.descend(points, classes, 0.1, steps=25, seeds=(0, 1), record_every=10, noise=0)
     assert found.steps.tolist() == [0, 10, 20, 25]
     assert found.path.shape == (4, 2, 8, 2)
     np.testing.assert_array_equal(found.path[0], np.stack([points, points]))
@@ -94,9 +97,9 @@ def test_the_path_is_recorded():
 
 def test_spread_of_points():
     points = np.array([[0, 0], [0, 1], [4, 0], [4, 1], [2, 3.5], [2, 3.5]])
-    found = theory.point_spread(points, np.array([0, 0, 0, 0, 1, 1]), np.array([0, 0, 1, 1, 2, 2]))
+    found = free_points.point_spread(points, np.array([0, 0, 0, 0, 1, 1]), np.array([0, 0, 1, 1, 2, 2]))
     assert found == {"cross_mode": 4, "within_mode": 0.5, "between_classes": 3, "mode_recall@1": 1}
-    found = theory.point_spread(points * 0, np.array([0, 0, 0, 0, 1, 1]), np.array([0, 0, 1, 1, 2, 2]))
+    found = free_points.point_spread(points * 0, np.array([0, 0, 0, 0, 1, 1]), np.array([0, 0, 1, 1, 2, 2]))
     assert found["mode_recall@1"] == 0
 
 
@@ -109,7 +112,7 @@ def ends(loss, flip_probability, positives, learn_boundary):
     """Means over two seeds, after 40 % of the steps of the reference."""
     distance, other_distance, noise, steps = STARTS[loss]
     points, classes, modes = theory.two_modes(8, distance, other_distance)
-    found = theory.descend(
+    found = free_points.descend(
         points,
         classes,
         flip_probability,
@@ -120,7 +123,7 @@ def ends(loss, flip_probability, positives, learn_boundary):
         steps=steps,
         seeds=(0, 1),
     )
-    rows = [theory.point_spread(end, classes, modes) for end in found.points]
+    rows = [free_points.point_spread(end, classes, modes) for end in found.points]
     return {name: np.mean([row[name] for row in rows]) for name in rows[0]} | {"boundary": found.boundary.mean()}
 
 
@@ -165,8 +168,8 @@ def test_a_learned_boundary_ends_at_the_margin_and_a_fixed_one_does_not_collapse
 
 def test_a_boundary_at_the_margin_collapses_without_noise():
     points, classes, modes = theory.two_modes(8, 0.3, np.hypot(0.15, 0.9))
-    found = theory.descend(points, classes, 0, "margin", boundary=0.2, noise=0.02, steps=1000)
-    assert theory.point_spread(found.points[0], classes, modes)["cross_mode"] < 0.01
+    found = free_points.descend(points, classes, 0, "margin", boundary=0.2, noise=0.02, steps=1000)
+    assert free_points.point_spread(found.points[0], classes, modes)["cross_mode"] < 0.01
 
 
 WRONG = [
@@ -192,4 +195,4 @@ WRONG = [
 def test_wrong_arguments(wrong, message):
     points, classes, _ = theory.two_modes(2, 0.6, 0.7)
     with pytest.raises(ValueError, match=message):
-        theory.descend(**{"points": points, "classes": classes, "flip_probability": 0.1, **wrong})
+        free_points.descend(**{"points": points, "classes": classes, "flip_probability": 0.1, **wrong})
