@@ -20,10 +20,10 @@ collapsed classes. A fixed one beyond `m` does not collapse a class: it draws it
 possible at that one distance from each other.
 
 **Easy positives** have no such closed form: `simulated_triplet_loss` draws labels, `free_points.descend` moves
-points. With all positives a mislabeled sample of another mode pulls every anchor that it is observed with. An easy positive is nearly
-always of the anchor's own mode: a right one for a right anchor, and for a mislabeled anchor another mislabeled one,
-if the batch holds one. So noise no longer draws modes together, provided that about four samples of each mode or more
-are there; with two it still does.
+points. With all positives a mislabeled sample of another mode pulls every anchor that it is observed with. An easy
+positive is nearly always of the anchor's own mode: a right one for a right anchor, and for a mislabeled anchor
+another mislabeled one, if the batch holds one. So noise no longer draws modes together, provided that about four
+samples of each mode or more are there; with two it still does.
 """
 
 from typing import NamedTuple
