@@ -2,16 +2,16 @@
 
 import math
 
-import keras
 from keras import ops
 
 from keras_epos._checks import number
+from keras_epos.losses.names import registered
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms
 from keras_epos.pairs import count, masked_sum
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("angular")
 class AngularLoss(PairLoss):
     """Bounds the angle at the negative in the triangle of anchor, positive and negative.
 

@@ -2,15 +2,15 @@
 
 import math
 
-import keras
 from keras import ops
 
 from keras_epos._checks import integer, number
+from keras_epos.losses.names import registered
 from keras_epos.losses.proxy_loss import ProxyLoss, softmax_terms
 from keras_epos.pairs import masked_sum
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("arc_face")
 class ArcFaceLoss(ProxyLoss):
     """Classifies each sample by its angle to the proxies, its own class farther off by a margin.
 
@@ -65,7 +65,7 @@ class ArcFaceLoss(ProxyLoss):
         return ops.where(similarity > -math.cos(self.margin), turned, similarity - self.margin * math.sin(self.margin))
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("sub_center_arc_face")
 class SubCenterArcFaceLoss(ArcFaceLoss):
     """ArcFace loss with several centers for each class: a sample is compared with the nearest of every class.
 

@@ -1,15 +1,15 @@
 """Binomial deviance loss."""
 
-import keras
 from keras import ops
 
 from keras_epos._checks import number
+from keras_epos.losses.names import registered
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms, has_either
 from keras_epos.pairs import row_mean
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("binomial_deviance")
 class BinomialDevianceLoss(PairLoss):
     """Logistic regression of every pair on its own: positives above one similarity, negatives below it.
 

@@ -1,15 +1,15 @@
 """Circle loss."""
 
-import keras
 from keras import ops
 
 from keras_epos._checks import number
+from keras_epos.losses.names import registered
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms, has_both
 from keras_epos.pairs import masked_logsumexp
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("circle")
 class CircleLoss(PairLoss):
     """Weighs every pair by how far it still is from where it should be, positives near 1 and negatives near 0.
 

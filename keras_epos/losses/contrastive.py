@@ -1,12 +1,11 @@
 """Contrastive loss."""
 
-import keras
-
+from keras_epos.losses.names import registered
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import hinges
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("contrastive")
 class ContrastiveLoss(PairLoss):
     """Pulls positives above one similarity and pushes negatives below another, each pair on its own.
 

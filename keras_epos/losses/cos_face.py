@@ -1,13 +1,13 @@
 """CosFace loss."""
 
-import keras
 from keras import ops
 
 from keras_epos._checks import number
+from keras_epos.losses.names import registered
 from keras_epos.losses.proxy_loss import ProxyLoss, softmax_terms
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("cos_face")
 class CosFaceLoss(ProxyLoss):
     """Classifies each sample by its cosine similarity `S` to the proxies, its own class less by a margin.
 

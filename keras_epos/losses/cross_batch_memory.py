@@ -7,11 +7,12 @@ from keras_epos._checks import integer
 from keras_epos.config import revived
 from keras_epos.losses.batch import at_least_one_row, known_rows
 from keras_epos.losses.embedding_loss import EmbeddingLoss
+from keras_epos.losses.names import registered
 from keras_epos.losses.pair_loss import Memory, PairLoss
 from keras_epos.pairs import is_known, masks
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered()
 class CrossBatchMemory(EmbeddingLoss):
     """Adds the embeddings of earlier batches to the references of a pair loss.
 

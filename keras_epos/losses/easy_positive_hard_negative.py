@@ -1,14 +1,14 @@
 """Easy positive, hard negative loss."""
 
-import keras
 from keras import ops
 
 from keras_epos import mining
+from keras_epos.losses.names import registered
 from keras_epos.losses.nt_xent import NTXentLoss
 from keras_epos.pairs import is_at_rest
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("easy_positive_hard_negative")
 class EasyPositiveHardNegativeLoss(NTXentLoss):
     """EPHN and EPSHN as in the authors' code: the nearest positive against the nearest negative, by a softmax of two.
 

@@ -2,16 +2,16 @@
 
 from itertools import accumulate
 
-import keras
 from keras import ops
 
 from keras_epos._checks import integer
+from keras_epos.losses.names import registered
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms, zero_with_gradient
 from keras_epos.pairs import is_at_rest, masked_sum
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("fast_ap")
 class FastAPLoss(PairLoss):
     """Raises the average precision of each anchor's ranking, read off soft histograms of its distances.
 

@@ -1,15 +1,15 @@
 """Generalized lifted structure loss."""
 
-import keras
 from keras import ops
 
 from keras_epos._checks import one_of
+from keras_epos.losses.names import registered
 from keras_epos.losses.pair_loss import METRICS, PairLoss
 from keras_epos.losses.terms import Terms
 from keras_epos.pairs import hinge, masked_logsumexp
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("generalized_lifted_structure")
 class GeneralizedLiftedStructureLoss(PairLoss):
     """Puts a smooth maximum over the anchor's positives nearer than one over its negatives, by a margin.
 

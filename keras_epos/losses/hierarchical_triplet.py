@@ -1,19 +1,19 @@
 """Hierarchical triplet loss."""
 
-import keras
 import numpy as np
 from keras import ops
 
 from keras_epos._checks import integer, number, one_of
 from keras_epos.hierarchy import LINKAGES, ClassHierarchy
 from keras_epos.losses.batch import class_places
+from keras_epos.losses.names import registered
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.triplet import TripletLoss
 
 METRICS = ("squared_euclidean", "euclidean")
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered()
 class HierarchicalTripletLoss(PairLoss):
     """Triplet loss with margins from a class tree: wide between distant classes, narrow between near ones.
 

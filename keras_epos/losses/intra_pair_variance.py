@@ -1,15 +1,15 @@
 """Intra-pair variance loss."""
 
-import keras
 from keras import ops
 
 from keras_epos._checks import number
+from keras_epos.losses.names import registered
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms, has_either
 from keras_epos.pairs import count, hinge, is_at_rest, masked_mean, masked_sum
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("intra_pair_variance")
 class IntraPairVarianceLoss(PairLoss):
     """Draws the similarities of all positive pairs of a batch together, and those of all negative pairs.
 

@@ -1,14 +1,14 @@
 """Lifted structure loss."""
 
-import keras
 from keras import ops
 
+from keras_epos.losses.names import registered
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms
 from keras_epos.pairs import LOWEST, count, hinge, is_at_rest, masked_logsumexp, masked_sum
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("lifted_structure")
 class LiftedStructureLoss(PairLoss):
     """Compares every positive pair with the negatives of both of its ends.
 

@@ -5,11 +5,12 @@ from keras import ops
 
 from keras_epos._checks import number
 from keras_epos.losses.batch import class_places
+from keras_epos.losses.names import registered
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import hinges
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("margin")
 class MarginLoss(PairLoss):
     """Keeps positives within, and negatives beyond, a boundary distance that it may learn.
 

@@ -1,10 +1,10 @@
 """Multi-similarity loss."""
 
-import keras
 from keras import ops
 
 from keras_epos import mining
 from keras_epos._checks import number, one_of
+from keras_epos.losses.names import registered
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms, has_either
 from keras_epos.pairs import masked_logsumexp, masked_max, masked_min
@@ -12,7 +12,7 @@ from keras_epos.pairs import masked_logsumexp, masked_max, masked_min
 ORDERS = ("instead_of_mining", "before_mining", "after_mining")
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("multi_similarity")
 class MultiSimilarityLoss(PairLoss):
     """Weighs every pair by its own similarity and by that of the anchor's other pairs.
 

@@ -1,12 +1,11 @@
 """N-pairs loss."""
 
-import keras
-
+from keras_epos.losses.names import registered
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import tuplets
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("n_pairs")
 class NPairsLoss(PairLoss):
     """Softmax of each positive against the anchor's negatives, by inner products of embeddings of any length.
 

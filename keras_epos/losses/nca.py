@@ -1,15 +1,15 @@
 """Neighborhood components analysis loss."""
 
-import keras
 from keras import ops
 
 from keras_epos._checks import number
+from keras_epos.losses.names import registered
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms, has_both
 from keras_epos.pairs import masked_logsumexp
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("nca")
 class NCALoss(PairLoss):
     """Raises the chance that a neighbor drawn at random by distance is of the anchor's class.
 

@@ -1,12 +1,11 @@
 """Normalized softmax loss."""
 
-import keras
-
 from keras_epos._checks import number
+from keras_epos.losses.names import registered
 from keras_epos.losses.proxy_loss import ProxyLoss, softmax_terms
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("normalized_softmax")
 class NormalizedSoftmaxLoss(ProxyLoss):
     """Classifies each sample by its cosine similarity `S` to the proxy of every class.
 

@@ -1,13 +1,12 @@
 """NT-Xent loss."""
 
-import keras
-
 from keras_epos._checks import number
+from keras_epos.losses.names import registered
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import tuplets
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("nt_xent")
 class NTXentLoss(PairLoss):
     """Softmax of each positive against the anchor's negatives.
 

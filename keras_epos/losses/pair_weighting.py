@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 
-import keras
 from keras import ops
 
 from keras_epos.config import revived
+from keras_epos.losses.names import registered
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms
 from keras_epos.pairs import masked_sum
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered()
 class PairWeightingLoss(PairLoss):
     """Pulls and pushes each pair with the weight that your function gives it.
 

@@ -1,9 +1,9 @@
 """Penalties on the embeddings themselves, to be added to a loss with `WeightedSum`."""
 
-import keras
 from keras import ops
 
 from keras_epos.losses.embedding_loss import EmbeddingLoss
+from keras_epos.losses.names import registered
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms
 from keras_epos.pairs import LOWEST, is_known, masked_mean, products, row_similarity, share, unit
@@ -28,7 +28,7 @@ class Penalty(EmbeddingLoss):
         return Terms(ops.where(known, self.penalty(embeddings, known), 0), counted, counted, statistics)
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered()
 class NormPenalty(Penalty):
     """Keeps embeddings short: `loss_a = |f_a|^2`. For losses on raw embeddings, such as `NPairsLoss`.
 
@@ -48,7 +48,7 @@ class NormPenalty(Penalty):
         return ops.sum(ops.square(embeddings), axis=-1)
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered()
 class ZeroMeanPenalty(Penalty):
     """Keeps the mean of each embedding over its dimensions at 0: `loss_a = |sum_d f_ad|`.
 
@@ -70,7 +70,7 @@ class ZeroMeanPenalty(Penalty):
         return ops.abs(ops.sum(embeddings, axis=-1))
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered()
 class KoLeoPenalty(Penalty):
     """Spreads unit embeddings evenly, whatever their class: `loss_a = -log(distance to the nearest other row)`.
 
@@ -98,7 +98,7 @@ class KoLeoPenalty(Penalty):
         return ops.where(ops.any(others, axis=-1), -ops.log(distance), 0)
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered()
 class SpreadOutPenalty(PairLoss):
     """Makes negatives as orthogonal as random directions are, over the negatives of the whole batch:
 

@@ -1,15 +1,15 @@
 """Proxy-Anchor loss."""
 
-import keras
 from keras import ops
 
 from keras_epos._checks import number
+from keras_epos.losses.names import registered
 from keras_epos.losses.proxy_loss import ProxyLoss
 from keras_epos.losses.terms import Terms
 from keras_epos.pairs import count, masked_logsumexp
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("proxy_anchor")
 class ProxyAnchorLoss(ProxyLoss):
     """Makes each proxy pull the samples of its class and push all others, the hardest of the batch most.
 

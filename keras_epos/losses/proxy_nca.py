@@ -1,15 +1,15 @@
 """Proxy-NCA loss."""
 
-import keras
 from keras import ops
 
 from keras_epos._checks import number
+from keras_epos.losses.names import registered
 from keras_epos.losses.proxy_loss import ProxyLoss, own_against_others, softmax_terms
 from keras_epos.losses.terms import Terms
 from keras_epos.pairs import count
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("proxy_nca")
 class ProxyNCALoss(ProxyLoss):
     """Puts each sample nearer to the proxy of its class than to those of the other classes.
 

@@ -1,15 +1,15 @@
 """Ranked list loss."""
 
-import keras
 from keras import ops
 
 from keras_epos._checks import number
+from keras_epos.losses.names import registered
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms
 from keras_epos.pairs import count, is_at_rest, masked_logsumexp, masked_sum
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("ranked_list")
 class RankedListLoss(PairLoss):
     """Pulls positives inside a hypersphere around the anchor and pushes negatives out of a larger one.
 

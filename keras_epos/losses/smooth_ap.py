@@ -1,15 +1,15 @@
 """Smooth-AP loss."""
 
-import keras
 from keras import ops
 
 from keras_epos._checks import number
+from keras_epos.losses.names import registered
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms, has_both, zero_with_gradient
 from keras_epos.pairs import for_each_true, masked_sum
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("smooth_ap")
 class SmoothAPLoss(PairLoss):
     """Raises the average precision of each anchor's ranking, with soft comparisons of similarities.
 

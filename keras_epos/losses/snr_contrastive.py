@@ -1,8 +1,8 @@
 """Contrastive loss on signal-to-noise distances."""
 
-import keras
 from keras import ops
 
+from keras_epos.losses.names import registered
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import hinges
 
@@ -11,7 +11,7 @@ from keras_epos.losses.terms import hinges
 WEAKEST_SIGNAL = 1e-6
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("snr_contrastive")
 class SNRContrastiveLoss(PairLoss):
     """Contrastive loss whose distance is the noise between two embeddings relative to the signal of the anchor.
 

@@ -1,9 +1,9 @@
 """SoftTriple loss."""
 
-import keras
 from keras import ops
 
 from keras_epos._checks import integer, number
+from keras_epos.losses.names import registered
 from keras_epos.losses.proxy_loss import ProxyLoss, softmax_terms
 from keras_epos.pairs import unit
 
@@ -11,7 +11,7 @@ from keras_epos.pairs import unit
 UNDER_ROOT = 1e-5
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("soft_triple")
 class SoftTripleLoss(ProxyLoss):
     """Classifies each sample by its similarity to several centers of each class, the nearest counting most.
 

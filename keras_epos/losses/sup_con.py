@@ -1,15 +1,15 @@
 """Supervised contrastive loss."""
 
-import keras
 from keras import ops
 
 from keras_epos._checks import number
+from keras_epos.losses.names import registered
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import Terms, has_both
 from keras_epos.pairs import masked_logsumexp, row_mean
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("sup_con")
 class SupConLoss(PairLoss):
     """Spreads the anchor's softmax over all its pairs evenly over its positives.
 

@@ -1,15 +1,15 @@
 """Triplet loss."""
 
-import keras
 from keras import ops
 
 from keras_epos._checks import one_of
+from keras_epos.losses.names import registered
 from keras_epos.losses.pair_loss import METRICS, PairLoss
 from keras_epos.losses.terms import Terms, zero_with_gradient
 from keras_epos.pairs import count, for_each_true, hinge, is_at_rest, masked_sum
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("triplet")
 class TripletLoss(PairLoss):
     """Puts each selected negative farther from its anchor than the selected positive, by a margin.
 
@@ -96,7 +96,7 @@ class TripletLoss(PairLoss):
         return Terms(ops.stop_gradient(total) + gradient_only, valid, active)
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("easy_positive_triplet")
 class EasyPositiveTripletLoss(TripletLoss):
     """Triplet loss that pulls each anchor only towards its nearest positive, so a class keeps its modes.
 

@@ -2,10 +2,10 @@
 
 import math
 
-import keras
 from keras import ops
 
 from keras_epos._checks import number
+from keras_epos.losses.names import registered
 from keras_epos.losses.pair_loss import PairLoss
 from keras_epos.losses.terms import tuplets
 
@@ -13,7 +13,7 @@ from keras_epos.losses.terms import tuplets
 SMALLEST_SQUARED_SINE = 1e-8
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered("tuplet_margin")
 class TupletMarginLoss(PairLoss):
     """Softmax of each positive, moved nearer by an angle, against the anchor's negatives.
 

@@ -8,13 +8,14 @@ from keras import ops
 
 from keras_epos.config import revived
 from keras_epos.losses.embedding_loss import EmbeddingLoss
+from keras_epos.losses.names import of_name, registered
 from keras_epos.losses.terms import LossResult
 
 # Names that the logs have already.
 TAKEN = ("loss", "valid_anchors")
 
 
-@keras.saving.register_keras_serializable(package="keras_epos")
+@registered()
 class WeightedSum(EmbeddingLoss):
     """Adds up losses on the same output. An `EmbeddingModel` logs each of them under its name.
 
@@ -115,10 +116,8 @@ class WeightedSum(EmbeddingLoss):
 
 def as_loss(loss):
     """A loss from its name, its Keras config or itself, or what was given if it is none."""
-    from keras_epos import losses  # Which knows this class.
-
     loss = revived(loss, keras.losses.Loss, types.FunctionType)
-    name = losses.of_name(loss) if isinstance(loss, str) else loss
+    name = of_name(loss) if isinstance(loss, str) else loss
     return keras.losses.get(name) if isinstance(name, str) else name
 
 

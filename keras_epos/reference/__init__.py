@@ -9,39 +9,12 @@ strategies and returns `Terms`; a loss with proxies takes those as well. Only Nu
     terms.mean("active"), terms.weights, reference.gradient(terms, embeddings)
 """
 
-from keras_epos.reference.pairs import (
-    binomial_deviance,
-    contrastive,
-    intra_pair_variance,
-    margin,
-    ranked_list,
-    snr_contrastive,
-)
-from keras_epos.reference.proxies import (
-    arc_face,
-    cos_face,
-    normalized_softmax,
-    proxy_anchor,
-    proxy_gradients,
-    proxy_nca,
-    soft_triple,
-    soft_triple_regularizer,
-    sub_center_arc_face,
-)
-from keras_epos.reference.ranking import fast_ap, smooth_ap
+from keras_epos.reference import pairs, proxies, ranking, softmax, triplets
+from keras_epos.reference.pairs import *
+from keras_epos.reference.proxies import *
+from keras_epos.reference.ranking import *
 from keras_epos.reference.similarity import cosine, distance, nearness, unit
-from keras_epos.reference.softmax import (
-    angular,
-    circle,
-    generalized_lifted_structure,
-    lifted_structure,
-    multi_similarity,
-    n_pairs,
-    nca,
-    nt_xent,
-    sup_con,
-    tuplet_margin,
-)
+from keras_epos.reference.softmax import *
 from keras_epos.reference.strategies import (
     candidates,
     distance_probabilities,
@@ -52,53 +25,29 @@ from keras_epos.reference.strategies import (
     semi_hard,
 )
 from keras_epos.reference.terms import Terms, empty_terms, gradient, numerical_gradient
-from keras_epos.reference.triplets import class_tree, easy_positive_hard_negative, hierarchical_triplet, triplet
+from keras_epos.reference.triplets import *
 
-__all__ = [
-    "Terms",
-    "angular",
-    "arc_face",
-    "binomial_deviance",
-    "candidates",
-    "circle",
-    "class_tree",
-    "contrastive",
-    "cos_face",
-    "cosine",
-    "distance",
-    "distance_probabilities",
-    "easy",
-    "easy_positive_hard_negative",
-    "empty_terms",
-    "everything",
-    "fast_ap",
-    "generalized_lifted_structure",
-    "gradient",
-    "hard",
-    "hierarchical_triplet",
-    "intra_pair_variance",
-    "is_relative",
-    "lifted_structure",
-    "margin",
-    "multi_similarity",
-    "n_pairs",
-    "nca",
-    "nearness",
-    "normalized_softmax",
-    "nt_xent",
-    "numerical_gradient",
-    "proxy_anchor",
-    "proxy_gradients",
-    "proxy_nca",
-    "ranked_list",
-    "semi_hard",
-    "smooth_ap",
-    "snr_contrastive",
-    "soft_triple",
-    "soft_triple_regularizer",
-    "sub_center_arc_face",
-    "sup_con",
-    "triplet",
-    "tuplet_margin",
-    "unit",
-]
+__all__ = sorted(
+    [
+        "Terms",
+        "candidates",
+        "cosine",
+        "distance",
+        "distance_probabilities",
+        "easy",
+        "empty_terms",
+        "everything",
+        "gradient",
+        "hard",
+        "is_relative",
+        "nearness",
+        "numerical_gradient",
+        "semi_hard",
+        "unit",
+        *pairs.__all__,
+        *proxies.__all__,
+        *ranking.__all__,
+        *softmax.__all__,
+        *triplets.__all__,
+    ]
+)

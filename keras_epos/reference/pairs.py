@@ -6,6 +6,15 @@ from keras_epos.reference.similarity import cosine, nearness, unit
 from keras_epos.reference.strategies import everything, sides
 from keras_epos.reference.terms import add_hinge, empty_terms, hinge
 
+__all__ = [
+    "binomial_deviance",
+    "contrastive",
+    "intra_pair_variance",
+    "margin",
+    "ranked_list",
+    "snr_contrastive",
+]
+
 
 def contrastive(
     labels,

@@ -12,6 +12,18 @@ import numpy as np
 from keras_epos.reference.similarity import unit
 from keras_epos.reference.terms import Terms, through_norm
 
+__all__ = [
+    "arc_face",
+    "cos_face",
+    "normalized_softmax",
+    "proxy_anchor",
+    "proxy_gradients",
+    "proxy_nca",
+    "soft_triple",
+    "soft_triple_regularizer",
+    "sub_center_arc_face",
+]
+
 
 def to_proxies(embeddings, proxies, centers=1):
     """Cosine similarities `(B, C, K)`."""

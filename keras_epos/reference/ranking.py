@@ -6,6 +6,11 @@ from keras_epos.reference.similarity import cosine
 from keras_epos.reference.strategies import everything, sides
 from keras_epos.reference.terms import empty_terms, hinge
 
+__all__ = [
+    "fast_ap",
+    "smooth_ap",
+]
+
 
 def fast_ap(labels, embeddings, num_bins=10, positives=everything, negatives=everything, ignore_label=None):
     """Cakir et al. 2019: `1 - sum_k h+_k H+_k / H_k / |P|` with soft histograms of squared distances from 0 to 4."""

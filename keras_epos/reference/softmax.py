@@ -6,6 +6,19 @@ from keras_epos.reference.similarity import cosine, nearness
 from keras_epos.reference.strategies import anchors, everything, negatives_of, sides, tuplets
 from keras_epos.reference.terms import empty_terms, hinge
 
+__all__ = [
+    "angular",
+    "circle",
+    "generalized_lifted_structure",
+    "lifted_structure",
+    "multi_similarity",
+    "n_pairs",
+    "nca",
+    "nt_xent",
+    "sup_con",
+    "tuplet_margin",
+]
+
 
 def n_pairs(labels, embeddings, normalize=False, positives=everything, negatives=everything, ignore_label=None):
     """Sohn 2016: sum over p of `log(1 + sum_n exp(f_a f_n - f_a f_p))`; strategies compare by cosine."""

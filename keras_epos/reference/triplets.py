@@ -6,6 +6,13 @@ from keras_epos.reference.similarity import cosine, distance, nearness
 from keras_epos.reference.strategies import anchors, everything, semi_hard, tuplets
 from keras_epos.reference.terms import empty_terms, hinge
 
+__all__ = [
+    "class_tree",
+    "easy_positive_hard_negative",
+    "hierarchical_triplet",
+    "triplet",
+]
+
 
 def triplet(
     labels,

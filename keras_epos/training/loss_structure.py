@@ -5,8 +5,8 @@ import warnings
 
 import keras
 
-from keras_epos import losses
-from keras_epos.losses import EmbeddingLoss
+from keras_epos.losses import EmbeddingLoss, WeightedSum
+from keras_epos.losses.names import of_name
 
 
 def resolved(loss, dims):
@@ -22,7 +22,7 @@ def resolved(loss, dims):
     Raises:
         ValueError: If there is not one loss for each output that has one, or a name is no loss.
     """
-    loss = keras.tree.map_structure(lambda one: losses.of_name(one) if isinstance(one, str) else one, loss)
+    loss = keras.tree.map_structure(lambda one: of_name(one) if isinstance(one, str) else one, loss)
     by_output = {name: one for name, one in _by_output(loss, list(dims)).items() if isinstance(one, EmbeddingLoss)}
     if len({id(one) for one in by_output.values()}) < len(by_output):
         raise ValueError(
@@ -78,4 +78,4 @@ def warn_of_classification(metrics, by_output, names):
 
 def reads_scores(loss):
     """Whether a loss of Keras looks at the output too."""
-    return isinstance(loss, losses.WeightedSum) and loss.own_losses != loss.losses
+    return isinstance(loss, WeightedSum) and loss.own_losses != loss.losses

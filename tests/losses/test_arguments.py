@@ -1,8 +1,10 @@
 """Settings of the single losses that the constructor must turn away, and losses by name."""
 
+import keras
 import pytest
 
 from keras_epos import losses
+from keras_epos.losses.names import required_arguments
 
 
 @pytest.mark.parametrize(
@@ -59,13 +61,25 @@ def test_settings_out_of_range(loss, settings, message):
 
 def test_by_name():
     for name, loss in losses.LOSSES.items():
-        required = dict.fromkeys(losses.required_arguments(loss), 3)
+        required = dict.fromkeys(required_arguments(loss), 3)
         assert type(losses.get(name, **required)) is loss
     assert losses.get("nt_xent", temperature=0.3).temperature == 0.3
     with pytest.raises(ValueError, match="`loss` must be one of"):
         losses.get("softmax")
     with pytest.raises(ValueError, match="`num_classes` must be given for the loss 'proxy_anchor'"):
         losses.get("proxy_anchor")
+
+
+def test_a_subclass_of_a_user_is_no_loss_of_the_library():
+    names, classes = dict(losses.LOSSES), list(losses.__all__)
+
+    @keras.saving.register_keras_serializable("my_project")
+    class TripletLoss(losses.TripletLoss):
+        pass
+
+    assert (losses.LOSSES, losses.__all__) == (names, classes)
+    assert type(losses.get("triplet")) is losses.TripletLoss
+    assert type(losses.get(keras.saving.serialize_keras_object(TripletLoss()))) is TripletLoss
 
 
 def test_easy_positive_triplet_is_a_name_for_triplet():

@@ -8,6 +8,7 @@ from loss_cases import ON_JAX, numpy, tensor, value_and_gradient
 import keras_epos
 from keras_epos import losses
 from keras_epos.losses import KoLeoPenalty, MarginLoss, NormPenalty, SpreadOutPenalty, WeightedSum, ZeroMeanPenalty
+from keras_epos.losses.names import required_arguments
 
 LABELS = np.array([0, 0, 0, 1, 1, 1, 2, 2])
 ROWS = np.random.default_rng(0).standard_normal((8, 4)).astype("float32")
@@ -20,7 +21,7 @@ def pull_all(positives, negatives):
 
 
 def by_name(name):
-    required = dict.fromkeys(losses.required_arguments(losses.LOSSES[name]), 3)
+    required = dict.fromkeys(required_arguments(losses.LOSSES[name]), 3)
     return lambda **settings: losses.get(name, **required, **settings)
 
 
