@@ -5,7 +5,7 @@ from keras import ops
 from keras_epos._checks import number
 from keras_epos.losses.names import registered
 from keras_epos.losses.pair_loss import PairLoss
-from keras_epos.losses.terms import Terms, has_either
+from keras_epos.losses.terms import has_either, of_whole_batch
 from keras_epos.pairs import count, hinge, is_at_rest, masked_mean, masked_sum
 
 
@@ -63,13 +63,10 @@ class IntraPairVarianceLoss(PairLoss):
         near, far = positives.similarity, negatives.similarity
         too_far = (1 - self.positive_epsilon) * masked_mean(near, positives.mask) - near
         too_near = far - (1 + self.negative_epsilon) * masked_mean(far, negatives.mask)
-        takes_part = has_either(positives, negatives)
-        number = ops.sum(ops.cast(takes_part, near.dtype))
-        total, active = 0, 0
+        share, active = 0, 0
         for violation, mask in ((too_far, positives.mask), (too_near, negatives.mask)):
             pairs = ops.sum(ops.cast(mask, near.dtype))
-            # The mean over anchors, taken later, turns this into the mean over pairs.
-            share = number / ops.where(pairs > 0, pairs, 1)
-            total += share * masked_sum(ops.square(hinge(violation)), mask)
+            share += masked_sum(ops.square(hinge(violation)), mask) / ops.where(pairs > 0, pairs, 1)
             active += count(ops.logical_and(mask, ops.logical_not(is_at_rest(violation))), near.dtype)
-        return Terms(total, ops.cast(takes_part, near.dtype), ops.minimum(active, 1))
+        takes_part = ops.cast(has_either(positives, negatives), near.dtype)
+        return of_whole_batch(share, takes_part, ops.minimum(active, 1))

@@ -5,7 +5,7 @@ from keras import ops
 from keras_epos._checks import number
 from keras_epos.losses.names import registered
 from keras_epos.losses.proxy_loss import ProxyLoss
-from keras_epos.losses.terms import Terms
+from keras_epos.losses.terms import of_whole_batch
 from keras_epos.pairs import count, masked_logsumexp
 
 
@@ -53,10 +53,9 @@ class ProxyAnchorLoss(ProxyLoss):
         pull = shares(self.alpha * (self.margin - similarity), own)
         push = shares(self.alpha * (self.margin + similarity), other)
         present = ops.sum(ops.cast(ops.any(own, axis=0), similarity.dtype))
-        samples = ops.sum(ops.cast(own, similarity.dtype))
-        total = samples * (pull / ops.where(present > 0, present, 1.0) + push / self.num_classes)
-        number = count(own, similarity.dtype)
-        return Terms(total, number, number)
+        takes_part = count(own, similarity.dtype)
+        share = pull / ops.where(present > 0, present, 1.0) + push / self.num_classes
+        return of_whole_batch(share, takes_part, takes_part)
 
 
 def shares(logits, mask):

@@ -132,6 +132,14 @@ def hinges(*sides):
     return Terms(total, valid, active)
 
 
+def of_whole_batch(shares, valid, active):
+    """`Terms` of one number for the batch, such as a mean over all its pairs, from the share of each anchor, `(A,)`.
+
+    The loss is a mean over anchors, and the mean of these terms is the sum of the shares.
+    """
+    return Terms(shares * ops.sum(valid), valid, active)
+
+
 def tuplets(positives, negatives):
     """`Terms` of `log(1 + sum_n exp(s_an - s_ap))`, one for each positive, of the similarities of two sides."""
     if negatives.paired:
