@@ -1,31 +1,6 @@
 """What a model could do before training: what its training has to beat."""
 
-import keras
 import numpy as np
-from keras import ops
-
-
-class BackboneFeatures(keras.Model):
-    """The pooled features of the backbone of an `EmbeddingModel`, float32 `(B, F)`: the model without its head."""
-
-    def __init__(self, model):
-        super().__init__(dtype="float32")
-        self.backbone, self.pooling = model.backbone, model.pooling
-
-    def call(self, inputs):
-        features = self.backbone(inputs, training=False)
-        return ops.cast(features if self.pooling is None else self.pooling(features), "float32")
-
-
-def backbone_features(model):
-    """`BackboneFeatures` of a model that has a backbone and a pooling, or `None`."""
-    if not isinstance(getattr(model, "backbone", None), keras.Layer) or not hasattr(model, "pooling"):
-        return None
-    strategy = getattr(model, "distribute_strategy", None)
-    if strategy is None:
-        return BackboneFeatures(model)
-    with strategy.scope():
-        return BackboneFeatures(model)
 
 
 def has_stepped(model):

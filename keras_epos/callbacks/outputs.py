@@ -1,9 +1,9 @@
 """Which output of a model is the embedding."""
 
-import difflib
-
 import keras
 import numpy as np
+
+from keras_epos._outputs import by_name, choose, listed
 
 
 def embeddings_of(model, outputs, output):
@@ -20,22 +20,12 @@ def embeddings_of(model, outputs, output):
     Raises:
         ValueError: when there is no such output, it is not `(N, D)`, or one of several must be chosen.
     """
-    choices = _choices(model, outputs)
     if output is None and not hasattr(outputs, "shape"):
         raise ValueError(
             f"`output` must say which output of the model is the embedding. Received: output=None and outputs "
-            f"{_shapes(outputs)}. Pass one of {_listed(choices)}."
+            f"{_shapes(outputs)}. Pass one of {listed(by_name(model, outputs))}."
         )
-    if output is None:
-        chosen = outputs
-    elif output in choices and not isinstance(output, bool):
-        chosen = choices[output]
-    else:
-        near = difflib.get_close_matches(str(output), [str(choice) for choice in choices], n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(
-            f"`output` must be one of the model's outputs, {_listed(choices)}. Received: output={output!r}.{hint}"
-        )
+    chosen = choose(model, outputs, output)
     if getattr(chosen, "ndim", None) != 2:
         of = "" if output is None else f" in output {output!r}"
         raise ValueError(
@@ -48,20 +38,6 @@ def embeddings_of(model, outputs, output):
 def check_output(output):
     if output is not None and (isinstance(output, bool) or not isinstance(output, (str, int, np.integer))):
         raise ValueError(f"`output` must be the name or the place of an output, or None. Received: output={output!r}.")
-
-
-def _choices(model, outputs):
-    """Outputs by all that they may be called: keys, names in the model, and places."""
-    names = getattr(model, "output_names", None) or []
-    if isinstance(outputs, dict):
-        return dict(outputs)
-    parts = [outputs] if hasattr(outputs, "shape") else list(outputs)
-    names = getattr(outputs, "_fields", names if len(names) == len(parts) else [])
-    return {**dict(zip(names, parts, strict=False)), **dict(enumerate(parts))}
-
-
-def _listed(choices):
-    return ", ".join(repr(choice) for choice in choices)
 
 
 def _shapes(outputs):

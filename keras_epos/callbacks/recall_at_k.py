@@ -6,7 +6,8 @@ import keras
 
 from keras_epos import retrieval
 from keras_epos._checks import integer
-from keras_epos.callbacks.baseline import backbone_features, behind, check_baseline, has_stepped
+from keras_epos._features import pooled_features
+from keras_epos.callbacks.baseline import behind, check_baseline, has_stepped
 from keras_epos.callbacks.neighbours import check_neighbours, check_prefix
 from keras_epos.callbacks.one_point import BATCH_NORMALIZATION, NUM_TRIED, differs_in_training_mode, is_one_point
 from keras_epos.callbacks.outputs import check_output
@@ -131,7 +132,7 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
         check_neighbours(self, {self.prefix + name for name in self._names()})
         if self._measure_baseline and self.baseline is None and not has_stepped(self.model):
             self.baseline = {"start": self._evaluate(self.model, self.output)[0]}
-            features = backbone_features(self.model)
+            features = pooled_features(self.model)
             if features is not None:
                 self.baseline["backbone"] = self._evaluate(features, None)[0]
         else:

@@ -5,9 +5,9 @@ import numpy as np
 from keras import tree
 
 from keras_epos._checks import integer
+from keras_epos._labels import refuse_cut_labels
 from keras_epos.data.batch_indices import BatchIndices
 from keras_epos.data.inputs import as_arrays
-from keras_epos.data.py_batches import refuse_cut_labels
 from keras_epos.data.shuffle import fold, seed_key, shuffled
 
 
@@ -77,7 +77,7 @@ class StagedBatches(keras.utils.PyDataset):
         super().__init__(workers=workers)
         # A copy: the stages are drawn by these labels.
         self.labels = np.array(labels)
-        refuse_cut_labels(self.labels)
+        refuse_cut_labels(self.labels, "labels")
         self.inputs = as_arrays(inputs, len(self.labels))
         parts = np.asarray(getattr(parts, "parts", parts))
         _check(parts, self.labels, epochs, weights)

@@ -8,7 +8,7 @@ import numpy as np
 from keras import tree
 
 from keras_epos._checks import integer
-from keras_epos.data.py_batches import refuse_cut_labels
+from keras_epos._labels import refuse_cut_labels
 
 
 def balanced_stream(samples, classes_per_batch=16, samples_per_class=8, *, buffer_size=10_000, seed=0, passes=None):
@@ -97,7 +97,7 @@ def _pairs(samples):
                 "`samples` must be pairs (x, y) of one sample and an integer label. Received: a label of dtype "
                 f"{y.dtype} and shape {y.shape}. Take batches apart by `dataset.unbatch()`."
             )
-        refuse_cut_labels(y)
+        refuse_cut_labels(y, "labels")
         yield x, y.reshape(())[()]
 
 

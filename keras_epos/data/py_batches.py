@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from keras_epos._labels import refuse_cut_labels
 from keras_epos.data.inputs import as_text, takes_seed
 from keras_epos.data.recovery import Replacement
 
@@ -33,12 +34,12 @@ class PyBatches(keras.utils.PyDataset):
         replace: Whether another sample takes the place of one that `load` fails on.
 
     Raises:
-        ValueError: If the labels are larger than JAX can hold; in iteration, for what `load` fails on.
+        ValueError: If the labels are larger than the backend can hold; in iteration, for what `load` fails on.
     """
 
     def __init__(self, inputs, labels, indices, load, passes, replace):
         super().__init__()
-        refuse_cut_labels(labels)
+        refuse_cut_labels(labels, "labels")
         self._inputs, self._labels, self._indices, self._passes = inputs, labels, indices, passes
         self._load = load and _of_text(load)
         self._recover = load and Replacement(inputs, labels, self._load, indices, replace)
@@ -117,20 +118,3 @@ def _stacked(samples):
 
     examples, labels = zip(*samples, strict=True)
     return tree.map_structure(stack, *examples), np.stack(labels)
-
-
-def refuse_cut_labels(labels):
-    """Raise `ValueError` for integers that JAX would cut to 32 bits, so that classes or samples would merge."""
-    if keras.backend.backend() != "jax" or not labels.size or labels.dtype.kind not in "iu":
-        return
-    import jax
-
-    if jax.config.jax_enable_x64:
-        return
-    held = np.iinfo(np.uint32 if labels.dtype.kind == "u" else np.int32)
-    if labels.min() < held.min or labels.max() > held.max:
-        raise ValueError(
-            f"`labels` must lie in [{held.min}, {held.max}] on JAX, which cuts larger integers. Received: labels in "
-            f"[{labels.min()}, {labels.max()}]. Number them by `np.unique(labels, return_inverse=True)[1]`, or switch "
-            'on 64 bits by `jax.config.update("jax_enable_x64", True)`.'
-        )

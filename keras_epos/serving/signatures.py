@@ -1,8 +1,8 @@
 """What an exported model can be asked: functions of tensors, with names and types for their inputs."""
 
-import difflib
-
 import keras
+
+from keras_epos._outputs import choose
 
 
 def declared_inputs(model):
@@ -52,24 +52,6 @@ def any_inputs_endpoint(model, inputs, output):
         return {"embedding": _as_embedding(choose(model, model(pack(inputs, tensors), training=False), output))}
 
     yield "embed", embed, specs
-
-
-def choose(model, outputs, output):
-    """The output that `output` names, by its key, its name in the model, or its place."""
-    if output is None:
-        return outputs
-    if isinstance(outputs, dict):
-        choices = dict(outputs)
-    else:
-        parts = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
-        names = getattr(model, "output_names", None) or []
-        choices = {**dict(zip(names, parts, strict=False)), **dict(enumerate(parts))}
-    if output in choices:
-        return choices[output]
-    near = difflib.get_close_matches(str(output), [str(choice) for choice in choices], n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    listed = ", ".join(repr(choice) for choice in choices)
-    raise ValueError(f"`output` must be one of the model's outputs, {listed}. Received: output={output!r}.{hint}")
 
 
 def endpoints(model, image_shape, embed_bytes, output=None):

@@ -2,19 +2,8 @@
 
 import keras
 import numpy as np
-from keras import ops
 
-
-class FeaturesOf(keras.Model):
-    """The pooled features of the backbone, float32 `(B, F)`."""
-
-    def __init__(self, model):
-        super().__init__(dtype="float32")
-        self.backbone, self.pooling = model.backbone, model.pooling
-
-    def call(self, inputs):
-        features = self.backbone(inputs, training=False)
-        return ops.cast(features if self.pooling is None else self.pooling(features), "float32")
+from keras_epos._features import pooled_features
 
 
 def start_head(model, images, batch_size=32):
@@ -47,7 +36,7 @@ def start_head(model, images, batch_size=32):
             f"{size} features. Choose `embedding_dim` <= {size}, or let the head start at random."
         )
     inputs = {"batch_size": batch_size} if hasattr(images, "shape") else {}
-    features = FeaturesOf(model).predict(images, verbose=0, **inputs)
+    features = pooled_features(model).predict(images, verbose=0, **inputs)
     if len(features) < 2:
         raise ValueError(f"`images` must be two at least. Received: {len(features)}.")
     if not np.isfinite(features).all():

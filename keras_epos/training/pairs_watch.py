@@ -6,7 +6,7 @@ import warnings
 import keras
 import numpy as np
 
-from keras_epos.losses.batch import refuse_cut_labels
+from keras_epos._labels import refuse_cut_labels
 
 # Share of the anchors that must take part in an epoch for nothing to be said.
 FEW = 0.1

@@ -8,7 +8,7 @@ import pytest
 from loss_cases import ON_JAX, batch, numpy, tensor
 
 from keras_epos import losses
-from keras_epos.losses.batch import refuse_cut_labels
+from keras_epos._labels import refuse_cut_labels
 
 LABELS, EMBEDDINGS = batch()
 
@@ -41,6 +41,8 @@ def test_labels_that_the_backend_would_cut_are_refused():
         refuse_cut_labels(np.array([2**31 - 1, -(2**31)]))
         refuse_cut_labels(np.zeros(0, int))
         refuse_cut_labels(np.array(["a", "b"]))
+        refuse_cut_labels(np.array([1e12]))
+        refuse_cut_labels(np.array([2**32 - 1], "uint32"))
 
 
 def test_a_label_to_ignore_of_any_size_in_labels_of_any_dtype():
