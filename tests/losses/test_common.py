@@ -104,6 +104,16 @@ def test_ties_and_copies_equal_the_oracle(loss):
         np.testing.assert_allclose(values, values_of(expected, "active"), rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("loss", FEW_ON_JAX)
+def test_a_positive_whose_negative_is_skipped_does_not_count(loss):
+    labels, embeddings = batch()
+    positives = "all" if LOSSES[loss].has_triplets else "hard"
+    for average_over in ("valid", "active"):
+        expected = oracle(loss, positives, "semi_hard skip")(labels, embeddings)
+        value = numpy(make(loss, positives, "semi_hard skip", average_over=average_over)(labels, embeddings))
+        np.testing.assert_allclose(value, expected.mean(average_over), rtol=1e-6, atol=1e-12)
+
+
 def values_of(expected, average_over):
     """One value for each anchor, whose mean over the anchors that count is the mean over the terms that count."""
     counted = getattr(expected, average_over)

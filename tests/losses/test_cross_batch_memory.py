@@ -142,6 +142,9 @@ def test_ring_wraps_and_a_batch_may_be_larger_than_the_memory():
     for rows, embeddings in STEPS[:2]:
         made(rows, tensor(embeddings))
     assert sorted(numpy(stored["ids"]).tolist()) == sorted(STEPS[1][0][-4:, 1].tolist())
+    places = [STEPS[1][0][:, 1].tolist().index(name) for name in numpy(stored["ids"])]
+    np.testing.assert_array_equal(numpy(stored["labels"]), STEPS[1][0][places, 0])
+    np.testing.assert_allclose(numpy(stored["embeddings"]), STEPS[1][1][places], rtol=1e-12)
     result = made.result(STEPS[2][0][:3], tensor(STEPS[2][1][:3]))
     kept = {*STEPS[2][0][:3, 1].tolist()}
     assert kept <= set(numpy(stored["ids"]).tolist())

@@ -81,6 +81,11 @@ def test_semi_hard_takes_a_negative_as_near_as_the_positive():
     assert numpy(strict(labels, embeddings))[0] == 0
 
 
+def test_semi_hard_drops_an_anchor_whose_negatives_are_all_nearer_than_its_positive():
+    # The anchor is the second row. The first, its one negative, is what a choice among none would fall on.
+    assert numpy(loss(True, reduction=None)(np.array([1, 0, 0]), rows(45, 0, 60)))[1] == 0
+
+
 @pytest.mark.parametrize(("semi_hard", "negatives"), [(False, "hard"), (True, SemiHard("skip"))])
 def test_it_is_nt_xent_but_for_the_anchors_that_it_drops(semi_hard, negatives):
     labels, embeddings = np.array([0, 0, 0, 1, 1, 2, 2]), rows(0, 20, 76, 100, 130, 205, 303)

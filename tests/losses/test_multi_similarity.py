@@ -12,7 +12,9 @@ from keras_epos.mining import Easy
 
 
 @pytest.mark.parametrize("order", ["before_mining", "instead_of_mining", "after_mining"])
-@pytest.mark.parametrize(("positives", "oracle"), [("all", reference.everything), ("hard", reference.hard)])
+@pytest.mark.parametrize(
+    ("positives", "oracle"), [("all", reference.everything), ("hard", reference.hard), ("easy", reference.easy)]
+)
 def test_both_limits_are_strict(positives, oracle, order):
     # All similarities are multiples of a half, so many lie exactly at a limit with a slack of a half.
     for seed in range(4):

@@ -49,6 +49,26 @@ def test_value_is_the_sum_of_weight_times_similarity():
     np.testing.assert_allclose(values, expected, rtol=1e-6, atol=1e-9)
 
 
+def test_weights_outside_the_mask_are_not_looked_at():
+    cosine = reference.cosine(EMBEDDINGS)
+    pull, push = 1 / (1 + np.exp(2 * (cosine - 0.5))), 1 / (1 + np.exp(40 * (0.5 - cosine)))
+    signed = np.where(LABELS[:, None] == LABELS, -pull, push) * cosine
+    np.fill_diagonal(signed, 0)
+    expected = signed.sum(axis=1) * (LABELS != 3)  # of which there is one sample
+    values = numpy(PairWeightingLoss(binomial, reduction=None, dtype="float64")(LABELS, EMBEDDINGS))
+    np.testing.assert_allclose(values, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_anchors_at_rest_count_in_a_mean_over_the_valid():
+    def far(positives, negatives):
+        return ops.cast(positives.similarity < 0, "float64"), ops.zeros_like(negatives.similarity)
+
+    valid, active = (PairWeightingLoss(far, average_over=over, dtype="float64") for over in ("valid", "active"))
+    share = float(numpy(valid.result(LABELS, tensor(EMBEDDINGS)).statistics["active_anchors"]))
+    assert 0 < share < 1
+    np.testing.assert_allclose(numpy(valid(LABELS, EMBEDDINGS)), share * numpy(active(LABELS, EMBEDDINGS)), rtol=1e-9)
+
+
 def test_terms_at_rest():
     made = PairWeightingLoss(never, average_over="active")
     value, slope = value_and_gradient(made, LABELS, tensor(EMBEDDINGS, "float32"))
