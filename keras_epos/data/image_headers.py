@@ -47,10 +47,19 @@ def read_header(contents):
 
 @functools.cache
 def _compiled():
-    """One graph for the process: these are hundreds of small ops, slow to trace and slow one by one."""
+    """One graph for the process: these are hundreds of small ops, slow to trace and slow one by one.
+
+    It is not merged into the graph around it, so that its ops cost nothing where they are not needed. Nothing in it
+    fails: TensorFlow keeps a kilobyte for ever each time a function that is not merged does.
+    """
     import tensorflow as tf
 
-    return tf.function(_read_header, input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
+    return tf.function(
+        _read_header,
+        input_signature=[tf.TensorSpec((), tf.string)],
+        autograph=False,
+        experimental_attributes={"_noinline": True},
+    )
 
 
 def _read_header(contents):

@@ -66,20 +66,7 @@ def _decode_in_graph(contents, max_pixels):
     is_png = begins(b"\x89") & tf.strings.regex_full_match(contents, r"\CPNG\r\n\x1a\n\C{4}IHDR\C{8}\C*")
     has_exif = tf.strings.regex_full_match(contents, r"\C*(Exif\x00\x00|eXIf)\C*")
     is_ordinary = (is_jpeg | is_png) & ~has_exif & (tf.strings.length(contents) <= SMALL_FILE)
-    return tf.cond(is_ordinary, ordinary, lambda: _function(max_pixels)(contents))
-
-
-@functools.cache
-def _function(max_pixels):
-    """`_decode` as a function that is not merged into the graph around it, so that its ops cost nothing unused."""
-    import tensorflow as tf
-
-    return tf.function(
-        functools.partial(_decode, max_pixels=max_pixels),
-        input_signature=[tf.TensorSpec((), tf.string)],
-        autograph=False,
-        experimental_attributes={"_noinline": True},
-    )
+    return tf.cond(is_ordinary, ordinary, lambda: _decode(contents, max_pixels))
 
 
 def _too_large(max_pixels):
@@ -94,14 +81,14 @@ def _decode(contents, max_pixels):
     checks += _require(header.height * header.width <= max_pixels, _too_large(max_pixels), header.height, header.width)
     with tf.control_dependencies(checks):
         contents = tf.identity(header.contents)
-    is_other = tf.not_equal(header.kind, image_headers.BMP) & tf.not_equal(header.kind, image_headers.WEBP)
+    # A BMP and a WebP take their own number of channels only: 1 is a BMP of indices, 4 a WebP with alpha.
+    own_channels = tf.equal(header.kind, image_headers.BMP) | tf.equal(header.kind, image_headers.WEBP)
     image = tf.cond(
-        is_other,
+        own_channels,
+        lambda: tf.io.decode_image(contents, channels=0, expand_animations=False),
         lambda: tf.io.decode_image(contents, channels=3, expand_animations=False),
-        # These take their own number of channels only: 1 is a BMP of indices, 4 a WebP with alpha.
-        lambda: _without_alpha(contents, tf.io.decode_image(contents, channels=0, expand_animations=False)),
     )
-    return _upright(tf.ensure_shape(image, (None, None, 3)), header.orientation)
+    return _finish()(contents, tf.ensure_shape(image, (None, None, None)), own_channels, header.orientation)
 
 
 def _require(condition, *message):
@@ -109,10 +96,28 @@ def _require(condition, *message):
     import tensorflow as tf
 
     if not tf.executing_eagerly():
-        return [tf.debugging.Assert(condition, list(message))]
+        return [tf.raw_ops.Assert(condition=condition, data=list(message))]
     if not condition:
         raise ValueError(" ".join(tf.strings.as_string(part).numpy().decode() for part in message))
     return []
+
+
+@functools.cache
+def _finish():
+    """From what the decoder returns to three colors, upright; apart from the graph around it, as `read_header` is."""
+    import tensorflow as tf
+
+    def finish(contents, image, own_channels, orientation):
+        image = tf.cond(own_channels, lambda: _without_alpha(contents, image), lambda: image)
+        return _upright(tf.ensure_shape(image, (None, None, 3)), orientation)
+
+    signature = [
+        tf.TensorSpec((), tf.string),
+        tf.TensorSpec((None, None, None), tf.uint8),
+        tf.TensorSpec((), tf.bool),
+        tf.TensorSpec((), tf.int64),
+    ]
+    return tf.function(finish, input_signature=signature, autograph=False, experimental_attributes={"_noinline": True})
 
 
 def _without_alpha(contents, image):

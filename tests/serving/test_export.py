@@ -1,9 +1,11 @@
 """Exports loaded where Keras is not: in plain TensorFlow, and through TensorFlow's C API."""
 
 import base64
+import ctypes
 import io
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -133,6 +135,29 @@ def test_one_bad_image_does_not_fail_its_request(trained, exported, files):
     assert not embed_bytes(image_bytes=tf.constant([cut]))["valid"].numpy().any()
     with pytest.raises((tf.errors.InvalidArgumentError, ValueError)):
         embed_bytes(image_bytes=tf.constant(files[0]))
+
+
+class MallocInfo(ctypes.Structure):
+    _fields_ = [(f"field_{number}", ctypes.c_size_t) for number in range(10)]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="asks glibc")
+def test_bad_images_leave_nothing_behind(exported, files):
+    """Each one left a kilobyte, for ever, when an op failed in a function of its own."""
+    import tensorflow as tf
+
+    embed_bytes, memory = load(exported)["embed_bytes"], ctypes.CDLL("libc.so.6").mallinfo2
+    memory.restype = MallocInfo
+    bad = tf.constant([RNG.bytes(300), files[0][:300], b"BM" + RNG.bytes(300), b"GIF89a" + RNG.bytes(300)] * 4)
+
+    def in_use(calls):
+        for _ in range(calls):
+            embed_bytes(image_bytes=bad)
+        found = memory()
+        return found.field_7 + found.field_4
+
+    before = in_use(100)
+    assert in_use(200) - before < 200 * 16 * 100
 
 
 def test_leftovers_of_killed_exports_go_and_live_ones_stay(tmp_path):
