@@ -10,7 +10,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "keras_epos" / "__init__.py
 
 HAS_CPU_WHEEL = "platform_machine == 'x86_64' or platform_machine == 'AMD64'"
 HAS_NO_CPU_WHEEL = "platform_machine != 'x86_64' and platform_machine != 'AMD64'"
-# Read Cars196's annotations, draw curves and neighbours, find clusters.
+# Read Cars196's annotations, draw curves and neighbors, find clusters.
 DATA = ["scipy>=1.11", "matplotlib>=3.8", "pillow>=10", "scikit-learn>=1.4"]
 
 setup(

@@ -1,4 +1,4 @@
-"""What the example scripts show: a table, a curve, and queries with their nearest neighbours."""
+"""What the example scripts show: a table, a curve, and queries with their nearest neighbors."""
 
 import matplotlib
 
@@ -40,15 +40,15 @@ def draw_curves(path, curves, measure, levels=None):
     """
     figure, axes = plt.subplots(figsize=(6.4, 4.0), dpi=150)
     others = iter(OTHERS[1:])
-    colours = {name: RIGHT if "easy" in name or len(curves) == 1 else next(others) for name in curves}
+    colors = {name: RIGHT if "easy" in name or len(curves) == 1 else next(others) for name in curves}
     last = max(points[-1][0] for points in curves.values())
     levels = {name: [(0, share), (last, share)] for name, share in (levels or {}).items()}
-    colours |= dict.fromkeys(levels, QUIET)
+    colors |= dict.fromkeys(levels, QUIET)
     for name, points in {**levels, **curves}.items():
         epochs, shares = zip(*points, strict=True)
         style = "--" if name in levels else "-"
-        axes.plot(epochs, [100 * share for share in shares], style, color=colours[name], linewidth=2)
-    label_ends(axes, {**levels, **curves}, colours)
+        axes.plot(epochs, [100 * share for share in shares], style, color=colors[name], linewidth=2)
+    label_ends(axes, {**levels, **curves}, colors)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(xlabel="epoch", ylabel="%")
     axes.set_title(measure, loc="left", size=11)
@@ -58,7 +58,7 @@ def draw_curves(path, curves, measure, levels=None):
     plt.close(figure)
 
 
-def label_ends(axes, curves, colours):
+def label_ends(axes, curves, colors):
     """Write each curve's name and last value beside its end, moved apart where they would overlap."""
     low, high = axes.get_ylim()
     lowest_free = low
@@ -68,41 +68,41 @@ def label_ends(axes, curves, colours):
         lowest_free = height + (high - low) / 18
         label = f"{name}  {100 * share:.1f} %"
         axes.annotate(
-            label, (epoch, height), (8, 0), textcoords="offset points", color=colours[name], va="center", size=9
+            label, (epoch, height), (8, 0), textcoords="offset points", color=colors[name], va="center", size=9
         )
 
 
-def draw_neighbours(path, images, labels, queries, neighbours, names, title):
-    """Draw each query with its nearest neighbours, framed green where the label is the same, red where not.
+def draw_neighbors(path, images, labels, queries, neighbors, names, title):
+    """Draw each query with its nearest neighbors, framed green where the label is the same, red where not.
 
     Args:
         path: PNG to write.
         images: Function of a list of row numbers that returns images, floats in 0..255 or uint8.
         labels: Integers `(N,)`.
         queries: Row numbers `(Q,)`.
-        neighbours: Row numbers `(Q, K)`, nearest first.
+        neighbors: Row numbers `(Q, K)`, nearest first.
         names: Name of each label.
         title: Which model found them.
     """
-    rows, columns = neighbours.shape
+    rows, columns = neighbors.shape
     figure, axes = plt.subplots(
         rows, columns + 1, figsize=(1.3 * (columns + 1), 1.42 * rows), dpi=120, layout="constrained", squeeze=False
     )
     figure.suptitle(title, size=10, x=0.01, ha="left")
     for row in range(rows):
-        shown = [queries[row], *neighbours[row]]
+        shown = [queries[row], *neighbors[row]]
         for column, (index, image) in enumerate(zip(shown, images(shown), strict=True)):
             axis = axes[row, column]
             axis.imshow(image.astype("uint8").squeeze(), cmap="gray")
             axis.set(xticks=[], yticks=[])
             is_right = labels[index] == labels[queries[row]]
-            colour = QUIET if column == 0 else RIGHT if is_right else WRONG
+            color = QUIET if column == 0 else RIGHT if is_right else WRONG
             for side in axis.spines.values():
-                side.set(color=colour, linewidth=1 if column == 0 else 3)
+                side.set(color=color, linewidth=1 if column == 0 else 3)
             mark = "" if column == 0 else "✓ " if is_right else "✗ "
             title = mark + names[labels[index]]
-            axis.set_title(title if len(title) < 22 else title[:20] + "…", size=6, color=colour)
-    for axis, what in ((axes[0, 0], "query"), (axes[0, 1], "nearest neighbours")):
+            axis.set_title(title if len(title) < 22 else title[:20] + "…", size=6, color=color)
+    for axis, what in ((axes[0, 0], "query"), (axes[0, 1], "nearest neighbors")):
         axis.annotate(what, (0, 1.2), xycoords="axes fraction", size=8, weight="bold")
     replace(path, figure.savefig)
     plt.close(figure)

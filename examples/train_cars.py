@@ -15,7 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 from journal import Journal
-from plots import draw_curves, draw_neighbours, print_table, recall_curve
+from plots import draw_curves, draw_neighbors, print_table, recall_curve
 from run_folder import free_folder, is_begun, latest_folder, replace
 from train_options import make_loss, parse_arguments, settings_of
 
@@ -109,7 +109,7 @@ def run_cars(args):
     draw_curves(folder / "curve.png", curves, "Recall@1 on unseen car models", levels)
     embeddings = model.predict(test, verbose=0)
     title = f"{args.loss}, {args.positives} positives, epoch {args.epochs}"
-    draw_examples(folder / "neighbours.png", embeddings, test_images, split.test, title)
+    draw_examples(folder / "neighbors.png", embeddings, test_images, split.test, title)
     finish(model, folder, args.export or Path("saved_models/cars196"), args.test_size)
 
 
@@ -156,7 +156,7 @@ def run_sample(args):
     draw_curves(folder / "curve.png", curves, "Recall@1 of the hidden kinds", {"before training": before["kind R@1"]})
     embeddings = model.predict(test_images, verbose=0)
     title = f"binomial deviance, easy positives, epoch {args.epochs}"
-    draw_examples(folder / "neighbours.png", embeddings, test_images, split.test, title)
+    draw_examples(folder / "neighbors.png", embeddings, test_images, split.test, title)
     finish(model, folder, args.export or Path("saved_models/fashion_sample"))
 
 
@@ -298,7 +298,7 @@ def draw_examples(path, embeddings, images, test, title):
     queries = [np.flatnonzero(labels == classes[i])[0] for i in np.linspace(0, len(classes) - 1, 8).astype(int)]
     queries = np.array(queries)
     _, found = keras_epos.retrieval.nearest(embeddings, k=6)
-    draw_neighbours(path, lambda rows: images[rows], labels, queries, found[queries], names, title)
+    draw_neighbors(path, lambda rows: images[rows], labels, queries, found[queries], names, title)
 
 
 def finish(model, folder, export, image_size=None):

@@ -21,7 +21,7 @@ from scipy import stats
 import keras_epos
 
 HERE = Path(__file__).parent
-COLOURS = {
+COLORS = {
     "easy": "#2a9d5c",
     "easy k=3": "#8fc9a5",
     "all": "#d1495b",
@@ -157,7 +157,7 @@ class Grid:
             dpi=150, sharex=True, sharey=True, squeeze=False, layout="constrained",
         )  # fmt: skip
         for axis, loss in zip(axes.flat, losses, strict=False):
-            for positives, colour in COLOURS.items():
+            for positives, color in COLORS.items():
                 of = "soft_triple" if positives == "" else loss
                 arms = [self.arm(of, positives, noise, "once") for noise in self.noises]
                 points = [
@@ -166,12 +166,12 @@ class Grid:
                 if points:
                     noise, mean, half = np.array(points).T
                     style = {
-                        "color": colour,
+                        "color": color,
                         "label": positives or "SoftTriple",
                         "linestyle": "-" if positives else ":",
                     }
                     axis.plot(100 * noise, mean, linewidth=2 if positives in ("easy", "all") else 1.2, **style)
-                    axis.fill_between(100 * noise, mean - half, mean + half, color=colour, alpha=0.15, linewidth=0)
+                    axis.fill_between(100 * noise, mean - half, mean + half, color=color, alpha=0.15, linewidth=0)
             untrained = self.arm("untrained", "", 0.0, "once")
             if untrained:
                 mean, _ = interval(list(untrained.values()))
@@ -215,8 +215,8 @@ class Grid:
                 ]
                 count, mean, half = np.array(points).T
                 label = f"{keras_epos.losses.LOSSES[loss].__name__}, {positives}"
-                axis.plot(count, mean, style, color=COLOURS[positives], linewidth=2, label=label)
-                axis.fill_between(count, mean - half, mean + half, color=COLOURS[positives], alpha=0.15, linewidth=0)
+                axis.plot(count, mean, style, color=COLORS[positives], linewidth=2, label=label)
+                axis.fill_between(count, mean - half, mean + half, color=COLORS[positives], alpha=0.15, linewidth=0)
         axis.set_xscale("log", base=2)
         axis.set_xticks(counts, counts)
         axis.set(xlabel="samples of a class in a batch", ylabel="Recall@1 (%)")

@@ -2,7 +2,7 @@
 
 A dense layer learns from the frozen features of a backbone, which are computed once and kept, so a run takes seconds.
 Retrieval is measured on car models that were not seen. The arms take apart what the method is made of: batches of
-classes and their neighbours, and margins from the tree, built once or anew before every epoch.
+classes and their neighbors, and margins from the tree, built once or anew before every epoch.
 
 A run that is in the results file already is not repeated, so a stopped command goes on where it was.
 """
@@ -32,7 +32,7 @@ class Arm(NamedTuple):
 
     loss: str
     positives: str = "all"
-    with_neighbours: bool = False
+    with_neighbors: bool = False
     every_epoch: bool = False
     linkage: str = "average"
     num_levels: int = 16
@@ -41,17 +41,17 @@ class Arm(NamedTuple):
 ARMS = {
     "triplet": Arm("triplet"),
     "triplet, easy positives": Arm("triplet", "easy"),
-    "triplet, neighbours": Arm("triplet", with_neighbours=True, every_epoch=True),
+    "triplet, neighbors": Arm("triplet", with_neighbors=True, every_epoch=True),
     # What the hierarchical loss is without a tree, and so what its margins are to be held against.
-    "all triplets, neighbours": Arm("all triplets", with_neighbours=True, every_epoch=True),
-    "HTL without neighbours, one tree": Arm("hierarchical"),
-    "HTL, one tree": Arm("hierarchical", with_neighbours=True),
-    "HTL, one tree of 64 levels": Arm("hierarchical", with_neighbours=True, num_levels=64),
-    "HTL, a tree an epoch": Arm("hierarchical", with_neighbours=True, every_epoch=True),
+    "all triplets, neighbors": Arm("all triplets", with_neighbors=True, every_epoch=True),
+    "HTL without neighbors, one tree": Arm("hierarchical"),
+    "HTL, one tree": Arm("hierarchical", with_neighbors=True),
+    "HTL, one tree of 64 levels": Arm("hierarchical", with_neighbors=True, num_levels=64),
+    "HTL, a tree an epoch": Arm("hierarchical", with_neighbors=True, every_epoch=True),
     "HTL, a tree an epoch, single linkage": Arm(
-        "hierarchical", with_neighbours=True, every_epoch=True, linkage="single"
+        "hierarchical", with_neighbors=True, every_epoch=True, linkage="single"
     ),
-    "HTL, easy positives, one tree": Arm("hierarchical", "easy", with_neighbours=True),
+    "HTL, easy positives, one tree": Arm("hierarchical", "easy", with_neighbors=True),
 }
 DRAWN = "HTL, one tree"
 MEASURES = ("recall@1", "map@r")
@@ -112,13 +112,13 @@ def run(cars, arm, seed, args):
     features, labels = cars.train_features, cars.split.train.labels
     anchors, together, samples = (int(number) for number in args.batch.split("x"))
     indices = BatchIndices(labels, anchors * together, samples, seed=seed)
-    if arm.with_neighbours:
+    if arm.with_neighbors:
         indices = AnchorNeighborIndices(labels, anchors, together, samples, seed=seed)
     loss = loss_of(arm, cars.num_classes)
     every = 1 if arm.every_epoch else args.epochs
-    taking = indices if arm.with_neighbours else None
+    taking = indices if arm.with_neighbors else None
     rebuild = keras_epos.HierarchyRebuild(features, labels, indices=taking, warm_up_epochs=args.warm_up, every=every)
-    needs_tree = arm.with_neighbours or arm.loss == "hierarchical"
+    needs_tree = arm.with_neighbors or arm.loss == "hierarchical"
     model = keras_epos.EmbeddingModel(cars.network(), args.embedding_dim)
     model.compile(keras.optimizers.Adam(args.learning_rate), loss=loss)
     callbacks = [rebuild] if needs_tree else []
@@ -154,7 +154,7 @@ def print_table(done, args):
 
 
 def show(tree, names, path):
-    """Print the tree and some neighbours, and draw it."""
+    """Print the tree and some neighbors, and draw it."""
     hierarchy = ClassHierarchy.load(tree)
     names = [names[label] for label in hierarchy.classes]
     print(f"\nThe tree after the warm-up: {hierarchy}\n")

@@ -217,7 +217,7 @@ def draw(train, args):
     parts = splits_of(args.learners[0], train, labels, args, seed, key)["quantile"]
     path = args.picture or args.out / "parts.png"
     curriculum.draw_parts(path, parts, 255 - train.inputs, labels != train.labels, train.class_names, range(10))
-    print(f"\nThe picture is {path}; what has a red frame is labelled wrongly.")
+    print(f"\nThe picture is {path}; what has a red frame is labeled wrongly.")
 
 
 if __name__ == "__main__":

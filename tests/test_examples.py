@@ -95,7 +95,7 @@ def test_cars_interrupted_and_resumed_equals_uninterrupted(cars, tmp_path):
     assert "after, share" in output
     assert (tmp_path / "saved_models/cars196/1/saved_model.pb").exists()
     files = {path.name for path in (tmp_path / "whole").iterdir()}
-    assert files == {"metrics.json", "curve.png", "neighbours.png", "epoch-8.keras", "start.keras", "chosen.keras"}
+    assert files == {"metrics.json", "curve.png", "neighbors.png", "epoch-8.keras", "start.keras", "chosen.keras"}
 
     assert "must be 0, or two classes at least" in run(tmp_path, *options, "--hold-out", 3, "--out", "none", code=1)
 

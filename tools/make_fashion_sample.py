@@ -22,7 +22,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "keras_epos" / "data"
 NOTICE = """\
 fashion_sample.npz holds 4,000 images and labels from Fashion-MNIST
 (https://github.com/zalandoresearch/fashion-mnist; Han Xiao, Kashif Rasul, Roland Vollgraf, 2017),
-chosen by tools/make_fashion_sample.py, under this licence:
+chosen by tools/make_fashion_sample.py, under this license:
 
 The MIT License (MIT)
 

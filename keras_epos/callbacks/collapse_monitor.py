@@ -6,7 +6,7 @@ import keras
 
 from keras_epos import collapse
 from keras_epos._checks import integer, number
-from keras_epos.callbacks.neighbours import check_neighbours, check_prefix
+from keras_epos.callbacks.neighbors import check_neighbors, check_prefix
 from keras_epos.callbacks.one_point import BATCH_NORMALIZATION, NUM_TRIED, differs_in_training_mode
 from keras_epos.callbacks.outputs import check_output
 from keras_epos.callbacks.sources import copied, embed, source
@@ -97,7 +97,7 @@ class CollapseMonitor(KnownArguments, keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self._logs = None
         self._epochs_at_margin = 0
-        check_neighbours(self, {self.prefix + name for name in self._logged()}, more_is_better=False)
+        check_neighbors(self, {self.prefix + name for name in self._logged()}, more_is_better=False)
         if self.initial is None:
             self.initial = self.measure(self.model)
 

@@ -23,7 +23,7 @@ class HierarchyRebuild(KnownArguments, keras.callbacks.Callback):
         )
 
     Every `HierarchicalTripletLoss` of the model takes its margins from the tree, in a sum of losses too, and `indices`
-    their neighbours. Nothing is compiled anew. It happens before the first batch of the epoch, so what a checkpoint
+    their neighbors. Nothing is compiled anew. It happens before the first batch of the epoch, so what a checkpoint
     keeps at its end is the tree that the epoch had; a run that goes on from there starts with that tree. Without
     such a loss nothing keeps the tree: then a resumed run builds it when it starts, which is the same with `every=1`.
 

@@ -8,7 +8,7 @@ from keras_epos import retrieval
 from keras_epos._checks import integer
 from keras_epos._features import pooled_features
 from keras_epos.callbacks.baseline import behind, check_baseline, has_stepped
-from keras_epos.callbacks.neighbours import check_neighbours, check_prefix
+from keras_epos.callbacks.neighbors import check_neighbors, check_prefix
 from keras_epos.callbacks.one_point import BATCH_NORMALIZATION, NUM_TRIED, differs_in_training_mode, is_one_point
 from keras_epos.callbacks.outputs import check_output
 from keras_epos.callbacks.sources import check_first_batch, copied, embed, gallery_source, source
@@ -129,7 +129,7 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self._logs = None
         self._told_of_harm = None
-        check_neighbours(self, {self.prefix + name for name in self._names()})
+        check_neighbors(self, {self.prefix + name for name in self._names()})
         if self._measure_baseline and self.baseline is None and not has_stepped(self.model):
             self.baseline = {"start": self._evaluate(self.model, self.output)[0]}
             features = pooled_features(self.model)

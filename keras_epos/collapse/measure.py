@@ -13,7 +13,7 @@ def measure(embeddings, labels, modes=None):
     """What tells a collapsed embedding from one that keeps the looks of its classes.
 
     Args:
-        embeddings: Finite floats `(N, D)`, any scale: rows are L2-normalised here.
+        embeddings: Finite floats `(N, D)`, any scale: rows are L2-normalized here.
         labels: Integers or strings `(N,)`: the classes that were trained.
         modes: Integers or strings `(N,)`: the looks that the classes hide, or `None` where they are not known.
 
@@ -52,7 +52,7 @@ def coinciding(embeddings, labels, distance=1e-3, block_size=1024):
     points, and no gradient tells them apart again.
 
     Args:
-        embeddings: Finite floats `(N, D)`, any scale: rows are L2-normalised here.
+        embeddings: Finite floats `(N, D)`, any scale: rows are L2-normalized here.
         labels: Integers or strings `(N,)`.
         distance: Euclidean distance of unit rows, from 0 to 2.
         block_size: Samples of a class compared at once with all others of it.
@@ -83,10 +83,10 @@ def coinciding(embeddings, labels, distance=1e-3, block_size=1024):
 
 
 def mode_nmi(embeddings, modes, seed=0):
-    """How well k-means finds the hidden modes: normalised mutual information, arithmetic mean.
+    """How well k-means finds the hidden modes: normalized mutual information, arithmetic mean.
 
     Args:
-        embeddings: Finite floats `(N, D)`, any scale: rows are L2-normalised here.
+        embeddings: Finite floats `(N, D)`, any scale: rows are L2-normalized here.
         modes: Integers or strings `(N,)`. There are as many clusters as modes.
         seed: Integer of the starts; the best of four counts.
 

@@ -12,7 +12,7 @@ def effective_rank(embeddings, labels=None):
     """Number of directions over which the variance spreads: `exp(entropy)` of the covariance's eigenvalues.
 
     Args:
-        embeddings: Finite floats `(N, D)`, any scale: rows are L2-normalised here.
+        embeddings: Finite floats `(N, D)`, any scale: rows are L2-normalized here.
         labels: Integers or strings `(N,)`, or `None`. With labels: the mean over classes of two samples or more of
             the rank inside the class.
 
@@ -60,9 +60,9 @@ def spectral_decay(embeddings):
 
 
 def _rank(rows):
-    centred = rows - rows.mean(axis=0)
+    centered = rows - rows.mean(axis=0)
     # The smaller of the two products has the same eigenvalues.
-    product = centred.T @ centred if len(centred) >= centred.shape[1] else centred @ centred.T
+    product = centered.T @ centered if len(centered) >= centered.shape[1] else centered @ centered.T
     values = np.maximum(np.linalg.eigvalsh(product), 0)
     if values.sum() < FLOOR**2 * len(rows):
         return 0.0

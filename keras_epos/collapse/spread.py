@@ -15,7 +15,7 @@ def spread(embeddings, labels):
         inter = mean over pairs of classes of (1 - cosine of their means)
 
     Args:
-        embeddings: Finite floats `(N, D)`, any scale: rows are L2-normalised here.
+        embeddings: Finite floats `(N, D)`, any scale: rows are L2-normalized here.
         labels: Integers or strings `(N,)`.
 
     Returns:

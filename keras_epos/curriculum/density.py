@@ -22,7 +22,7 @@ def density(embeddings, labels, rule="quantile", *, quantile=0.6, neighbors=10, 
     most of its class is wrong. A rare look of a class is far from most of it too. The other two are this library's
     answer: they look at the surroundings alone. "nearest" asks whether enough of the class is near, "agreement"
     whether others are not nearer; the latter is kindest to rare looks, but needs an embedding in which wrong labels
-    are not learnt by heart. studies/label_noise.md has the figures.
+    are not learned by heart. studies/label_noise.md has the figures.
 
     Costs n^2 D for a class of n samples (N^2 D for "agreement"), in blocks. Memory beside a float64 copy of the class:
     a few tiles of `block_size^2` numbers, and 32 MB more for the quantile of a class of more than 2,900 samples.
@@ -177,7 +177,7 @@ def peak_distance(embeddings, labels, density, *, block_size=1024):
 
         delta_i = min over j with rho_j > rho_i of D_ij;  max over j of D_ij for the densest
 
-    Samples that are dense and far from anything denser are centres; the densest is the centre of its class in
+    Samples that are dense and far from anything denser are centers; the densest is the center of its class in
     CurriculumNet. The split does not need them; they help to look at a class.
 
     Args:

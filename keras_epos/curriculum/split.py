@@ -15,7 +15,7 @@ def split(embeddings, labels, num_parts=3, rule="quantile", **arguments):
     """Split every class by the density of its samples, as CurriculumNet does.
 
     The embeddings come from a model that was trained on all samples with their noisy labels. What is dense there is
-    taken for rightly labelled. Where classes have rare looks choose `rule="agreement"`; see
+    taken for rightly labeled. Where classes have rare looks choose `rule="agreement"`; see
     `keras_epos.curriculum.density`.
 
     Args:

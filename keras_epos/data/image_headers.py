@@ -1,7 +1,7 @@
 """What the head of an encoded image says, read by TensorFlow ops before anything is decoded.
 
 TensorFlow's decoders allocate what the header asks for, ignore EXIF, decode every frame of a GIF and take the indices
-of a palette BMP for grey. So the header is read here, in ops that can stand in a SavedModel, and what TensorFlow would
+of a palette BMP for gray. So the header is read here, in ops that can stand in a SavedModel, and what TensorFlow would
 get wrong is refused or turned into what it gets right.
 """
 

@@ -25,12 +25,12 @@ def decode_and_resize(contents, size, *, channels=3, max_pixels=MAX_PIXELS):
 
     JPEG, PNG, GIF (the first frame), BMP without palette and WebP without animation are taken; TIFF, PPM, HEIC, AVIF
     and JPEG XL are not. What the EXIF orientation says is done, so that pictures from a phone stand upright. An alpha
-    channel is dropped: what was transparent shows the color stored beneath, and black in a GIF. Grey becomes RGB.
+    channel is dropped: what was transparent shows the color stored beneath, and black in a GIF. Gray becomes RGB.
 
     Args:
         contents: Scalar string tensor, or bytes: an encoded image.
         size: Side in pixels, or `(height, width)`.
-        channels: 3 for RGB, 1 for grey (weights 0.299, 0.587, 0.114).
+        channels: 3 for RGB, 1 for gray (weights 0.299, 0.587, 0.114).
         max_pixels: Largest height x width. It is read in the header, before anything is decoded: a file of 80 KB can
             stand for gigabytes.
 

@@ -56,7 +56,7 @@ def decode(contents, channels, max_pixels):
         raise ValueError(fault)
     pixels = _pixels(image)
     if channels == 1:
-        pixels = _grey(pixels)
+        pixels = _gray(pixels)
     return _upright(pixels, image.info.get("exif"))
 
 
@@ -75,7 +75,7 @@ def _fault(image, contents):
 
 def _pixels(image):
     """RGB as TensorFlow has it: without the alpha channel, what is transparent in a GIF in black."""
-    if image.mode.startswith("I"):  # 16 bits of grey
+    if image.mode.startswith("I"):  # 16 bits of gray
         return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, axis=-1)
     transparent = image.info.get("transparency") if image.format == "GIF" else None
     indices = np.asarray(image) if isinstance(transparent, int) else None
@@ -85,7 +85,7 @@ def _pixels(image):
     return pixels
 
 
-def _grey(pixels):
+def _gray(pixels):
     red, green, blue = np.moveaxis(pixels.astype(np.int32), -1, 0)
     return ((19595 * red + 38470 * green + 7471 * blue + 32768) >> 16).astype(np.uint8)[..., None]
 

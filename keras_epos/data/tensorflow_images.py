@@ -34,7 +34,7 @@ def decode(contents, channels, max_pixels):
     else:
         # Autograph has nothing to convert here, and takes seconds to find out.
         image = tf.autograph.experimental.do_not_convert(_decode_in_graph)(contents, max_pixels)
-    return _grey(image) if channels == 1 else image
+    return _gray(image) if channels == 1 else image
 
 
 def _decode_in_graph(contents, max_pixels):
@@ -140,10 +140,10 @@ def _upright(image, orientation):
     return tf.cond(tf.equal(orientation, 1), lambda: image, turn)
 
 
-def _grey(image):
+def _gray(image):
     import tensorflow as tf
 
-    # In integers, so that grey stays what it is.
+    # In integers, so that gray stays what it is.
     weighted = tf.tensordot(tf.cast(image, tf.int32), tf.constant([19595, 38470, 7471]), 1)
     return tf.cast(tf.bitwise.right_shift(weighted + 32768, 16), tf.uint8)[..., tf.newaxis]
 

@@ -18,14 +18,14 @@ def _complete(to_first, to_second, first, second):
 
 
 # Distances of a merged node, from those of its two parts and their weights. None makes a distance smaller than that of
-# the parts, so heights never fall; and all allow for merging nearest neighbours in any order.
+# the parts, so heights never fall; and all allow for merging nearest neighbors in any order.
 LINKAGES = {"average": _average, "class_average": _average, "single": _single, "complete": _complete}
 
 
 def merge(distances, counts=None, linkage="average"):
     """Merge the two nearest nodes until one is left.
 
-    By nearest-neighbour chains: O(C^2) time, and no memory beside `distances`.
+    By nearest-neighbor chains: O(C^2) time, and no memory beside `distances`.
 
     Args:
         distances: Symmetric float64 `(C, C)`; the diagonal means nothing. **Overwritten.**

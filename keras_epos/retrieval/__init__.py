@@ -1,4 +1,4 @@
-"""Retrieval measures: Recall@K, MAP@R and R-precision, and the nearest neighbours, exactly and block by block.
+"""Retrieval measures: Recall@K, MAP@R and R-precision, and the nearest neighbors, exactly and block by block.
 
 Similarities are computed in float32 by the backend; wherever float32 cannot tell on which side of a threshold a
 similarity falls, that pair is computed again in float64. So the result is that of a float64 brute force, whatever

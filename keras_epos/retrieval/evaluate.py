@@ -51,7 +51,7 @@ def evaluate(
     and the mean over queries. Queries with `R = 0` are left out of the means and counted.
 
     Args:
-        embeddings: Finite floats `(N, D)`, any scale: rows are L2-normalised here. A row of zeros has similarity 0 to
+        embeddings: Finite floats `(N, D)`, any scale: rows are L2-normalized here. A row of zeros has similarity 0 to
             every other. Tensors of any backend, or arrays; float64 is used in full.
         labels: Integers (any size, compared exactly) or strings, `(N,)` or `(N, 1)`; or what `same_class` takes.
         gallery_embeddings, gallery_labels: `(G, D)` and `(G,)`, both or neither.

@@ -15,7 +15,7 @@ def nearest(queries, gallery=None, k=10, *, exclude_self=None, block_size=1024):
     """The `k` references most similar to each query, exactly, in blocks.
 
     Args:
-        queries: Finite floats `(N, D)` of any scale, normalised here.
+        queries: Finite floats `(N, D)` of any scale, normalized here.
         gallery: `(G, D)`, or `None` to search the queries among themselves.
         k: Integer from 1 to the number of references of a query.
         exclude_self: Whether row `i` of the gallery is left out for query `i`, by position. By default it is when

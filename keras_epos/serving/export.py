@@ -17,7 +17,7 @@ from keras_epos._outputs import choose
 from keras_epos.serving import signatures
 
 # Difference allowed between the model and its export, as a share of the largest entry of the embeddings, for
-# computation in float32 and in half precision: the export is optimised as a whole and may round differently.
+# computation in float32 and in half precision: the export is optimized as a whole and may round differently.
 TOLERANCE = {"float32": 1e-3, "half": 5e-2}
 
 # No export pauses for so long between two files, so what is older belongs to a process that was killed.
@@ -35,7 +35,7 @@ def export_savedmodel(model, directory, *, version=None, image_size=None, embed_
         embed_bytes also               -> {"valid": bool (batch,)}
 
     Images of another size are refused, not embedded. `embed_bytes` decodes and resizes as
-    `keras_epos.data.decode_and_resize` does, and so hands the model RGB (or grey) values from 0 to 255. What it cannot
+    `keras_epos.data.decode_and_resize` does, and so hands the model RGB (or gray) values from 0 to 255. What it cannot
     decode, or what would be larger than its `max_pixels`, gets a row of NaN and `valid` False; the other images of the
     request are not touched.
 

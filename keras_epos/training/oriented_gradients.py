@@ -19,7 +19,7 @@ class OrientedGradients(keras.layers.Layer):
         layers = [keras.Input((96, 96, 3)), keras_epos.OrientedGradients(), keras.layers.Dropout(0.3)]
         model = keras_epos.EmbeddingModel(keras.Sequential(layers))
 
-    The image becomes grey. Each pixel votes for the direction of its edge, out of nine, by the length of its gradient.
+    The image becomes gray. Each pixel votes for the direction of its edge, out of nine, by the length of its gradient.
     Votes are averaged over cells, their roots are divided by the norm of the cell's nine and by a share of the mean
     norm (so that empty cells stay empty), and the mean of all is subtracted. Contrast and brightness change nothing.
     After Dalal and Triggs, Histograms of Oriented Gradients for Human Detection, 2005.
@@ -64,9 +64,9 @@ class OrientedGradients(keras.layers.Layer):
         return input_shape[0], ORIENTATIONS * (sides[0] // self.cell_size) * (sides[1] // self.cell_size)
 
     def call(self, inputs):
-        grey = ops.mean(ops.cast(inputs, "float32"), axis=-1)
-        grey = grey / (1e-6 + ops.max(ops.abs(grey), axis=(1, 2), keepdims=True))
-        padded = ops.pad(grey, ((0, 0), (1, 1), (1, 1)), mode="reflect")
+        gray = ops.mean(ops.cast(inputs, "float32"), axis=-1)
+        gray = gray / (1e-6 + ops.max(ops.abs(gray), axis=(1, 2), keepdims=True))
+        padded = ops.pad(gray, ((0, 0), (1, 1), (1, 1)), mode="reflect")
         down = padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
         right = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]
         square = down**2 + right**2 + 1e-12

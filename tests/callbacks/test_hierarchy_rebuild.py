@@ -91,7 +91,7 @@ def test_resumed_exactly_with_the_tree_in_use(tmp_path):
 
 @pytest.mark.backend("tensorflow", reason="tf.data")
 @pytest.mark.parametrize("loss", ["tree", "sum", "triplet"])
-def test_batches_take_the_neighbours(loss):
+def test_batches_take_the_neighbors(loss):
     loss = {
         "tree": HierarchicalTripletLoss(CLASSES, num_levels=9),
         "sum": WeightedSum({"a": TripletLoss(), "b": HierarchicalTripletLoss(CLASSES, num_levels=9)}),

@@ -133,7 +133,7 @@ def test_the_progress_line_shows_it(model, capsys):
 
 
 @pytest.mark.parametrize(
-    "neighbour",
+    "neighbor",
     [
         lambda path: keras.callbacks.ModelCheckpoint(f"{path}/m.keras", monitor="val_recall@1", mode="max"),
         lambda path: keras.callbacks.EarlyStopping(monitor="val_map@r", mode="max"),
@@ -141,8 +141,8 @@ def test_the_progress_line_shows_it(model, capsys):
         lambda path: keras.callbacks.CSVLogger(f"{path}/log.csv"),
     ],
 )
-def test_a_callback_that_stands_before_it_is_told(model, tmp_path, neighbour):
-    other = neighbour(tmp_path)
+def test_a_callback_that_stands_before_it_is_told(model, tmp_path, neighbor):
+    other = neighbor(tmp_path)
     with pytest.warns(UserWarning, match=f"{type(other).__name__} stands before RecallAtK.*Put RecallAtK first"):
         model.fit(**TRAIN, callbacks=[other, RecallAtK(IMAGES, LABELS)])
 

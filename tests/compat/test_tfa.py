@@ -200,17 +200,17 @@ def test_rows_without_labels_are_left_out_of_the_multilabel_loss():
 
 # --- labels ---
 
-LABELLED = ON_EMBEDDINGS | {"N-pairs": lambda labels, rows: tfa.npairs_loss(labels, rows @ ops.transpose(rows))}
+LABELED = ON_EMBEDDINGS | {"N-pairs": lambda labels, rows: tfa.npairs_loss(labels, rows @ ops.transpose(rows))}
 
 
-@pytest.mark.parametrize("name", LABELLED)
+@pytest.mark.parametrize("name", LABELED)
 def test_large_ids_stay_apart(name):
-    expected = numpy(LABELLED[name](LABELS, tensor(ROWS)))
-    merged = numpy(LABELLED[name](np.array([0, 0, 0, 0, 1, 1]), tensor(ROWS)))
+    expected = numpy(LABELED[name](LABELS, tensor(ROWS)))
+    merged = numpy(LABELED[name](np.array([0, 0, 0, 0, 1, 1]), tensor(ROWS)))
     assert abs(expected - merged) > 1e-3
     large = 2**24 - 1 + LABELS
     for labels in (large, large.astype("uint32"), large[:, None], large.tolist(), LABELS.astype("int8")):
-        np.testing.assert_array_equal(numpy(LABELLED[name](labels, tensor(ROWS))), expected)
+        np.testing.assert_array_equal(numpy(LABELED[name](labels, tensor(ROWS))), expected)
 
 
 @pytest.mark.parametrize("loss", [tfa.TripletSemiHardLoss(), tfa.TripletHardLoss(), tfa.LiftedStructLoss()])
@@ -249,7 +249,7 @@ def test_whole_float_labels_are_taken(dtype):
     ],
 )
 def test_float_labels_that_may_have_merged_ids_are_refused(labels, dtype):
-    for loss in LABELLED.values():
+    for loss in LABELED.values():
         with pytest.raises(ValueError, match=r"`y_true` must be integer class labels, or float.* Received"):
             loss(np.asarray(labels).astype(dtype), tensor(ROWS))
 
@@ -317,13 +317,13 @@ def compiled(function, jit_compile=False):
 @pytest.mark.backend("tensorflow", "jax", reason="PyTorch runs losses eagerly")
 @pytest.mark.parametrize(
     ("name", "jit_compile"),
-    [(name, False) for name in LABELLED] + [("semi-hard", True), ("hard soft", True), ("lifted", True)],
+    [(name, False) for name in LABELED] + [("semi-hard", True), ("hard soft", True), ("lifted", True)],
 )
 def test_compiled_equals_eager(name, jit_compile):
     labels = ops.convert_to_tensor(np.array([0, 0, 1, 1, 0, 2]))
 
     def step(y, x):
-        return LABELLED[name](y, x), gradient(lambda rows: LABELLED[name](y, rows), x)
+        return LABELED[name](y, x), gradient(lambda rows: LABELED[name](y, rows), x)
 
     found = compiled(step, jit_compile)(labels, tensor(ROWS))
     for value, expected in zip(found, step(labels, tensor(ROWS)), strict=True):
@@ -331,14 +331,14 @@ def test_compiled_equals_eager(name, jit_compile):
 
 
 @pytest.mark.backend("tensorflow", reason="unknown batch sizes are TensorFlow's")
-@pytest.mark.parametrize("name", LABELLED)
+@pytest.mark.parametrize("name", LABELED)
 def test_batches_of_unknown_size(name):
     import tensorflow as tf
 
     signature = [tf.TensorSpec([None], "int64"), tf.TensorSpec([None, 4], "float32")]
-    traced = tf.function(LABELLED[name], input_signature=signature)
+    traced = tf.function(LABELED[name], input_signature=signature)
     for number in (6, 3, 1):
-        expected = numpy(LABELLED[name](LABELS[:number], tensor(ROWS[:number])))
+        expected = numpy(LABELED[name](LABELS[:number], tensor(ROWS[:number])))
         np.testing.assert_allclose(numpy(traced(LABELS[:number], tensor(ROWS[:number]))), expected, rtol=1e-5)
 
 
@@ -574,12 +574,12 @@ def test_unknown_distances_are_refused(make):
             make(distance_metric=wrong)
 
 
-@pytest.mark.parametrize("name", LABELLED)
+@pytest.mark.parametrize("name", LABELED)
 def test_wrong_shapes_are_refused(name):
     with pytest.raises(ValueError, match="`y_true` must"):
-        LABELLED[name](LABELS[:5], tensor(ROWS))
+        LABELED[name](LABELS[:5], tensor(ROWS))
     with pytest.raises(ValueError, match="`y_true` must be class labels of shape"):
-        LABELLED[name](np.eye(6, dtype=int), tensor(ROWS))
+        LABELED[name](np.eye(6, dtype=int), tensor(ROWS))
 
 
 def test_wrong_similarities_are_refused():

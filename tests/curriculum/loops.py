@@ -26,10 +26,10 @@ def gaussian_density(rows):
     return [sum(math.exp(-((entry / largest) ** 2) / 2) / math.sqrt(2 * math.pi) for entry in row) for row in table]
 
 
-def nearest_density(rows, neighbours):
+def nearest_density(rows, neighbors):
     table = distances(rows)
     others = [sorted(row[:i] + row[i + 1 :]) for i, row in enumerate(table)]
-    return [-row[min(neighbours, len(row)) - 1] if row else 0.0 for row in others]
+    return [-row[min(neighbors, len(row)) - 1] if row else 0.0 for row in others]
 
 
 def peak_distance(rows, density):
@@ -40,11 +40,11 @@ def peak_distance(rows, density):
     return found
 
 
-def agreement(rows, labels, neighbours):
+def agreement(rows, labels, neighbors):
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     found = []
     for i in range(len(rows)):
-        order = sorted((j for j in range(len(rows)) if j != i), key=lambda j: -float(unit[i] @ unit[j]))[:neighbours]
+        order = sorted((j for j in range(len(rows)) if j != i), key=lambda j: -float(unit[i] @ unit[j]))[:neighbors]
         found.append(sum(labels[j] == labels[i] for j in order) / len(order))
     return found
 

@@ -144,8 +144,8 @@ def test_principal_components_of_each_class():
 @pytest.mark.parametrize("seed", range(3))
 def test_a_rare_look_is_far_from_its_class_but_not_from_itself(seed):
     """30 of 230 samples of a class look different, and 8 more are wrong and lie in another class."""
-    centres = np.repeat([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]], [200, 30, 200], axis=0)
-    embeddings = centres + np.random.default_rng(seed).normal(0, 0.1, centres.shape)
+    centers = np.repeat([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]], [200, 30, 200], axis=0)
+    embeddings = centers + np.random.default_rng(seed).normal(0, 0.1, centers.shape)
     labels = np.repeat([0, 0, 1], [200, 30, 200])
     labels[-8:] = 0
     rare, wrong = slice(200, 230), slice(-8, None)

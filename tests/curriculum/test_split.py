@@ -28,7 +28,7 @@ def test_clusters_cost_as_little_as_the_best_of_all(values, num_clusters):
 
 
 def test_many_values_are_clustered_as_well_as_a_search_of_every_bound():
-    values = np.concatenate([np.random.default_rng(0).normal(centre, 1, 150) for centre in (0, 4, 9)])
+    values = np.concatenate([np.random.default_rng(0).normal(center, 1, 150) for center in (0, 4, 9)])
     first, second = curriculum.cluster_bounds(values, 3)[1:]
     ordered = np.sort(values)
     around = [ordered[max(0, np.searchsorted(ordered, bound) - 3) :][:7] for bound in (first, second)]

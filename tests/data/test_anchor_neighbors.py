@@ -1,4 +1,4 @@
-"""Batches of classes and their neighbours: what stands in them, and that they are a function of step and tree alone."""
+"""Batches of classes and their neighbors: what stands in them, and that they are a function of step and tree alone."""
 
 import warnings
 
@@ -12,7 +12,7 @@ from keras_epos.hierarchy import ClassHierarchy
 
 
 def on_a_circle(names):
-    """A tree of classes whose neighbours are those beside them on a circle."""
+    """A tree of classes whose neighbors are those beside them on a circle."""
     angles = 2 * np.pi * np.arange(len(names)) ** 1.01 / len(names)
     return ClassHierarchy(0.9 * np.stack([np.cos(angles), np.sin(angles)], 1), np.full(len(names), 9), np.array(names))
 
@@ -73,7 +73,7 @@ def test_steps_are_independent_of_each_other_and_of_earlier_trees():
     assert not np.array_equal(together, AnchorNeighborIndices(labels, 2, 3, 3, seed=6, hierarchy=hierarchy)(range(30)))
 
 
-def test_small_classes_have_no_part_in_neighbourhoods():
+def test_small_classes_have_no_part_in_neighborhoods():
     labels = np.repeat(np.arange(10), [5, 1] * 5)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

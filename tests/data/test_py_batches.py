@@ -171,7 +171,7 @@ def test_nothing_is_drawn_beyond_the_end_of_a_pass():
     assert max(drawn) <= 6
 
 
-def test_neighbours_and_structures():
+def test_neighbors_and_structures():
     labels = np.repeat(np.arange(10), 6)
     indices = AnchorNeighborIndices(labels, 2, 2, 3)
     rows_of = np.arange(60)

@@ -27,7 +27,7 @@ def test_every_pair_of_places_is_equally_likely(size):
             assert chi_square < degrees + 5 * np.sqrt(2 * degrees)  # five standard deviations
 
 
-def test_neighbours_part_in_large_permutations():
+def test_neighbors_part_in_large_permutations():
     size, trials = 100_000, 20_000
     result = shuffled(np.array([500, 501]), size, fold(seed_key(1), np.arange(trials))[:, None])
     distance = np.abs(result[:, 0] - result[:, 1])

@@ -100,7 +100,7 @@ def test_merging_equals_scipy(linkage):
     np.testing.assert_allclose(merge(square, np.arange(60) + 1, linkage), expected, rtol=1e-12)
 
 
-def test_neighbours_in_blocks_equal_a_full_sort(monkeypatch):
+def test_neighbors_in_blocks_equal_a_full_sort(monkeypatch):
     means = np.random.default_rng(0).integers(-2, 3, (50, 3)) / 8  # many ties
     distances = squared_distances(means)
     np.fill_diagonal(distances, np.inf)
@@ -167,7 +167,7 @@ def test_groups_are_those_that_the_linkage_brings_below_the_threshold(tree):
         assert len(tree.groups(level)) == len(tree) - np.sum(heights < tree.thresholds[level])
 
 
-def test_neighbours_by_label():
+def test_neighbors_by_label():
     labels, embeddings = random_classes()
     names = np.array([-9, -1, 4, 30, 31, 80, 2**40])
     hierarchy = ClassHierarchy.from_embeddings(embeddings, names[labels])

@@ -28,10 +28,10 @@ MADE = {
 
 
 @pytest.mark.parametrize("loss", MADE)
-def test_a_function_and_its_relabelling_agree(loss):
+def test_a_function_and_its_relabeling_agree(loss):
     by_function = MADE[loss](same_class=same_half, dtype="float64", reduction=None)
-    relabelled = MADE[loss](dtype="float64", reduction=None)
-    expected = numpy(relabelled(LABELS // 2, EMBEDDINGS))
+    relabeled = MADE[loss](dtype="float64", reduction=None)
+    expected = numpy(relabeled(LABELS // 2, EMBEDDINGS))
     np.testing.assert_array_equal(numpy(by_function(LABELS, EMBEDDINGS)), expected)
     assert expected.any()
 

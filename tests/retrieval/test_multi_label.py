@@ -51,7 +51,7 @@ def test_leave_one_out_equals_brute_force(data, block_size):
 def test_query_and_gallery_equal_brute_force(data, num_queries, block_size, with_ids):
     embeddings, labels = data
     rows = np.arange(len(labels))
-    if with_ids:  # The queries stand in the gallery too, and every third row is a copy of its neighbour.
+    if with_ids:  # The queries stand in the gallery too, and every third row is a copy of its neighbor.
         ids = rows - (rows % 3 == 1)
         embeddings, labels = embeddings[ids], labels[ids]
         gallery = rows

@@ -261,11 +261,11 @@ def test_half_precision_models_answer_in_float32(policy, files, tmp_path):
     np.testing.assert_allclose(load(path)["embed"](image=IMAGES)["embedding"], expected, rtol=0.02, atol=0.02)
 
 
-def test_grey_images(tmp_path):
+def test_gray_images(tmp_path):
     import tensorflow as tf
 
     model = backbone(channels=1)
-    path = export_savedmodel(model, tmp_path / "grey")
+    path = export_savedmodel(model, tmp_path / "gray")
     pixels = RNG.integers(0, 256, size=(SIZE, SIZE), dtype=np.uint8)
     found = load(path)["embed_bytes"](image_bytes=tf.constant([encode(pixels, "PNG", "L")]))["embedding"]
     expected = model.predict(pixels[None, :, :, None].astype(np.float32), verbose=0)

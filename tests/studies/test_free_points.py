@@ -40,7 +40,7 @@ def test_a_step_is_that_of_the_library_on_unit_rows(name, positives):
         tensor = ops.convert_to_tensor(rows, "float64")
         assert float(ops.convert_to_numpy(loss(LABELS[seed], tensor))) == pytest.approx(values[seed], rel=1e-6)
         expected = ops.convert_to_numpy(gradient(lambda rows, loss=loss, seed=seed: loss(LABELS[seed], rows), tensor))
-        # The library normalises rows: the part along them has no effect there.
+        # The library normalizes rows: the part along them has no effect there.
         along = np.sum(slopes[seed] * rows, axis=-1, keepdims=True) * rows
         np.testing.assert_allclose(slopes[seed] - along, expected, rtol=1e-6, atol=1e-9)
 

@@ -78,7 +78,7 @@ relu(1 + m - S_ap) (S_ap - (1 - m)))); the two relu factors are detached, so the
 function of S. Rows without positives or negatives are 0. softplus is the identity above 20."""
 ANGULAR = """for each ordered positive pair: log(1 + sum_n exp(4 tan^2(alpha) (a + p) n - 2 (1 + tan^2(alpha)) a p)),
 over all pairs of the batch, not only one of a class; mean over pairs. a and p are divided by their norm, n is NOT: the
-gradient by n does not go through the normalisation, even on unit rows. No N-pairs term."""
+gradient by n does not go through the normalization, even on unit rows. No N-pairs term."""
 TUPLET_MARGIN = """for each ordered positive pair: log(1 + sum_n exp(scale (S_an - cos(acos(S_ap) - margin)))), margin
 in degrees; mean over pairs. No clamp before acos, whose gradient is infinite at S = 1; no intra-pair variance term."""
 RANKED_LIST = """for each row, with alpha = 1 + margin / 2 unless given: positives with D > alpha - margin, negatives

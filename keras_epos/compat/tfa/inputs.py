@@ -7,7 +7,7 @@ from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 from keras_epos.losses.batch import labels_and_embeddings
 
-# Whole numbers below these are exact, and so are their neighbours.
+# Whole numbers below these are exact, and so are their neighbors.
 EXACT_BELOW = {"bfloat16": 2**8, "float16": 2**11, "float32": 2**24, "float64": 2**53}
 
 

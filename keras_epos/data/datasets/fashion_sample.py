@@ -21,7 +21,7 @@ def fashion_sample(*, label="coarse"):
 
     400 images of each of the ten, drawn from the training file of Fashion-MNIST (so its
     official test file stays unseen) and halved at random: 200 of each to train, 200 to test. The
-    same classes are in both halves. Made by tools/make_fashion_sample.py. MIT licence, (c) 2017
+    same classes are in both halves. Made by tools/make_fashion_sample.py. MIT license, (c) 2017
     Zalando SE.
 
     Args:

@@ -13,7 +13,7 @@ _INSTRUCTIONS = """\
 Download https://github.com/brendenlake/omniglot/raw/master/python/images_background.zip and
 https://github.com/brendenlake/omniglot/raw/master/python/images_evaluation.zip (15 MB together)
 into
-this folder. They need not be unpacked. MIT licence."""
+this folder. They need not be unpacked. MIT license."""
 
 
 def omniglot(data_dir, *, label="character", size=105):

@@ -11,7 +11,7 @@ def check_prefix(prefix):
         raise ValueError(f'`prefix` must be a string, "" for none. Received: prefix={prefix!r}.')
 
 
-def check_neighbours(callback, names, more_is_better=True):
+def check_neighbors(callback, names, more_is_better=True):
     """Warns of callbacks that need what `callback` writes, yet stand before it or take less for better."""
     writer = type(callback).__name__
     others = _callbacks_around(callback)
@@ -41,7 +41,7 @@ def _recorders():
 def _callbacks_around(callback):
     """The list of callbacks that `callback` stands in, or an empty one when nothing known is calling.
 
-    Keras tells a callback neither its neighbours nor its place, but the `CallbackList` is the caller.
+    Keras tells a callback neither its neighbors nor its place, but the `CallbackList` is the caller.
     """
     frame = sys._getframe()
     while frame is not None:
