@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from keras import ops
 
-from keras_epos.config import revived
+from keras_epos._config import revived
 
 
 def equal(labels, reference_labels):

@@ -21,7 +21,7 @@ from runs import Results, idx_files, mean_and_half_range, refilled, small_networ
 import keras_epos
 from keras_epos import curriculum
 from keras_epos.data import pairwise_noise, symmetric_noise
-from keras_epos.data.datasets.fashion_sample import NAMES
+from keras_epos.data.datasets._fashion_sample import NAMES
 
 # Kinds that people mistake for each other; nothing looks like a bag.
 LIKE = [("T-shirt", "Shirt"), ("Shirt", "T-shirt"), ("Pullover", "Coat"), ("Coat", "Pullover")]

@@ -17,17 +17,17 @@ TREES = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for p
 
 # Module or folder: all that it may import of ours. What is not named here may import what it likes, and all may import
 # what lies on the ground floor.
-GROUND_FLOOR = {"_checks", "_features", "_labels", "_outputs", "rows"}
+GROUND_FLOOR = {"_checks", "_features", "_labels", "_outputs", "_rows"}
 ALLOWED = {
     **{ground: set() for ground in GROUND_FLOOR},
-    "config": set(),
-    "gradient": set(),
-    "same_class": {"config"},
+    "_config": set(),
+    "_gradient": set(),
+    "same_class": {"_config"},
     "reference": {"reference"},
     "hierarchy": {"hierarchy"},
-    "pairs": {"same_class"},
-    "mining": {"mining", "pairs", "config"},
-    "losses": {"losses", "mining", "pairs", "same_class", "gradient", "config", "hierarchy"},
+    "_pairs": {"same_class"},
+    "mining": {"mining", "_pairs", "_config"},
+    "losses": {"losses", "mining", "_pairs", "same_class", "_gradient", "_config", "hierarchy"},
     "retrieval": {"retrieval", "same_class"},
     "collapse": {"collapse", "retrieval"},
     "curriculum": {"curriculum", "retrieval", "data"},
@@ -61,8 +61,13 @@ def room(name):
 
 
 def test_the_files_were_found():
-    assert {"pairs.py", "mining/easy.py", "losses/triplet.py"} <= set(TREES)
-    assert "pairs" in list(imported("losses/triplet.py", TREES["losses/triplet.py"]))
+    assert {"_pairs.py", "mining/_easy.py", "losses/_triplet.py"} <= set(TREES)
+    assert "_pairs" in list(imported("losses/_triplet.py", TREES["losses/_triplet.py"]))
+
+
+def test_files_are_private_and_rooms_are_public():
+    public = {name for name in TREES if not name.split("/")[-1].startswith("_")}
+    assert public == {"same_class.py"}
 
 
 def test_relative_imports_are_understood():
@@ -83,13 +88,13 @@ def test_imports_follow_the_arrows():
             if room(name) in ALLOWED:
                 assert target in ALLOWED[room(name)] | GROUND_FLOOR, f"{name} imports {found}"
             # The served model decodes images exactly as training does.
-            if (room(name), found) != ("serving", "data.images"):
+            if (room(name), found) != ("serving", "data._images"):
                 assert target not in FORBIDDEN.get(room(name), ()), f"{name} imports {found}"
 
 
 def test_losses_know_no_strategy_by_name():
     """But for the check that turns a strategy away that only makes sense for negatives, and a loss that is one."""
-    allowed = {("losses/pair_loss.py", "DistanceWeighted"), ("losses/easy_positive_hard_negative.py", "Easy")}
+    allowed = {("losses/_pair_loss.py", "DistanceWeighted"), ("losses/_easy_positive_hard_negative.py", "Easy")}
     strategies = {"All", "Easy", "Hard", "Random", "SemiHard", "DistanceWeighted"}
     for name, tree in trees("losses"):
         for node in ast.walk(tree):
@@ -99,7 +104,7 @@ def test_losses_know_no_strategy_by_name():
                 assert (name, node.attr) in allowed
 
 
-TENSOR_CODE = ("pairs", "mining", "losses", "gradient", "config", "retrieval", "reference")
+TENSOR_CODE = ("_pairs", "mining", "losses", "_gradient", "_config", "retrieval", "reference")
 
 
 def test_tensor_code_imports_tensorflow_inside_functions_only():

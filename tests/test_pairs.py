@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from hypothesis.extra.numpy import arrays
 
-from keras_epos import pairs, reference
-from keras_epos.gradient import gradient
+from keras_epos import _pairs as pairs
+from keras_epos import reference
+from keras_epos._gradient import gradient
 
 numpy = keras.ops.convert_to_numpy
 

@@ -7,7 +7,7 @@ build/pages, with the README as the first page, writes a page of the reference f
 and builds it all. A broken link or reference stops it. Nothing is downloaded.
 """
 
-import importlib.util
+import importlib
 import inspect
 import os
 import re
@@ -97,15 +97,9 @@ def reference():
         module = importlib.import_module(package)
         names = [name for name in public(module) if members is None or members(getattr(module, name))]
         about = inspect.getdoc(module) if members is None else ""
-        blocks = [f"::: {path_of(module, name)}" for name in names]
+        blocks = [f"::: {package}.{name}" for name in names]
         pages[name] = "\n\n".join([f"# {title}", f"In `{package}`.{STAND_INS}", about, *blocks]) + "\n"
     return pages
-
-
-def path_of(module, name):
-    """Where the builder finds an object: under its public name, unless a module has the same one."""
-    hidden = importlib.util.find_spec(f"{module.__name__}.{name}")
-    return f"{getattr(module, name).__module__ if hidden else module.__name__}.{name}"
 
 
 def public(module):

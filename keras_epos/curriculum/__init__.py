@@ -7,10 +7,10 @@ two halves of `split`; `peak_distance` helps to look at the centers of a class. 
 Reference: Guo, Huang, Zhang, Zhuang, Dong, Scott and Huang 2018, https://arxiv.org/abs/1808.01097.
 """
 
-from keras_epos.curriculum.density import RULES, cutoff_distance, density, peak_distance
-from keras_epos.curriculum.parts import Parts, draw_parts
-from keras_epos.curriculum.split import cluster_bounds, split, split_by
-from keras_epos.curriculum.staged_batches import StagedBatches
+from keras_epos.curriculum._density import RULES, cutoff_distance, density, peak_distance
+from keras_epos.curriculum._parts import Parts, draw_parts
+from keras_epos.curriculum._split import cluster_bounds, split, split_by
+from keras_epos.curriculum._staged_batches import StagedBatches
 
 __all__ = [
     "RULES",

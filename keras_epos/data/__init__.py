@@ -1,11 +1,11 @@
 """Balanced batches, image loading, data-set readers. TensorFlow is imported when it is needed."""
 
 from keras_epos.data import datasets
-from keras_epos.data.anchor_neighbor_indices import AnchorNeighborIndices
-from keras_epos.data.balanced_stream import balanced_stream
-from keras_epos.data.batch_indices import BatchIndices
-from keras_epos.data.batches import balanced_batches, batches
-from keras_epos.data.images import (
+from keras_epos.data._anchor_neighbor_indices import AnchorNeighborIndices
+from keras_epos.data._balanced_stream import balanced_stream
+from keras_epos.data._batch_indices import BatchIndices
+from keras_epos.data._batches import balanced_batches, batches
+from keras_epos.data._images import (
     decode_and_resize,
     image_batches,
     image_loader,
@@ -13,7 +13,7 @@ from keras_epos.data.images import (
     random_flip,
     unreadable,
 )
-from keras_epos.data.label_noise import pairwise_noise, symmetric_noise
+from keras_epos.data._label_noise import pairwise_noise, symmetric_noise
 
 __all__ = [
     "AnchorNeighborIndices",

@@ -8,10 +8,10 @@
 the picture.
 """
 
-from keras_epos.hierarchy.class_hierarchy import ClassHierarchy, nodes_at_levels, thresholds
-from keras_epos.hierarchy.dendrogram import draw_dendrogram
-from keras_epos.hierarchy.distances import class_means, nearest_classes, spread_within, squared_distances
-from keras_epos.hierarchy.merging import LINKAGES, merge
+from keras_epos.hierarchy._class_hierarchy import ClassHierarchy, nodes_at_levels, thresholds
+from keras_epos.hierarchy._dendrogram import draw_dendrogram
+from keras_epos.hierarchy._distances import class_means, nearest_classes, spread_within, squared_distances
+from keras_epos.hierarchy._merging import LINKAGES, merge
 
 __all__ = [
     "LINKAGES",

@@ -6,14 +6,14 @@ negatives. So one class serves both sides: the easy positive is the most similar
 least similar one.
 """
 
-from keras_epos.config import did_you_mean, revived
-from keras_epos.mining.all import All
-from keras_epos.mining.distance_weighted import DistanceWeighted
-from keras_epos.mining.easy import Easy
-from keras_epos.mining.hard import Hard
-from keras_epos.mining.random import Random
-from keras_epos.mining.semi_hard import SemiHard
-from keras_epos.mining.strategy import SIDES, Selection, Strategy
+from keras_epos._config import did_you_mean, revived
+from keras_epos.mining._all import All
+from keras_epos.mining._distance_weighted import DistanceWeighted
+from keras_epos.mining._easy import Easy
+from keras_epos.mining._hard import Hard
+from keras_epos.mining._random import Random
+from keras_epos.mining._semi_hard import SemiHard
+from keras_epos.mining._strategy import SIDES, Selection, Strategy
 
 __all__ = ["All", "DistanceWeighted", "Easy", "Hard", "Random", "Selection", "SemiHard", "Strategy", "get"]
 

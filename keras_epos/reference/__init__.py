@@ -9,13 +9,13 @@ strategies and returns `Terms`; a loss with proxies takes those as well. Only Nu
     terms.mean("active"), terms.weights, reference.gradient(terms, embeddings)
 """
 
-from keras_epos.reference import pairs, proxies, ranking, softmax, triplets
-from keras_epos.reference.pairs import *
-from keras_epos.reference.proxies import *
-from keras_epos.reference.ranking import *
-from keras_epos.reference.similarity import cosine, distance, nearness, unit
-from keras_epos.reference.softmax import *
-from keras_epos.reference.strategies import (
+from keras_epos.reference import _pairs, _proxies, _ranking, _softmax, _triplets
+from keras_epos.reference._pairs import *
+from keras_epos.reference._proxies import *
+from keras_epos.reference._ranking import *
+from keras_epos.reference._similarity import cosine, distance, nearness, unit
+from keras_epos.reference._softmax import *
+from keras_epos.reference._strategies import (
     candidates,
     distance_probabilities,
     easy,
@@ -24,8 +24,8 @@ from keras_epos.reference.strategies import (
     is_relative,
     semi_hard,
 )
-from keras_epos.reference.terms import Terms, empty_terms, gradient, numerical_gradient
-from keras_epos.reference.triplets import *
+from keras_epos.reference._terms import Terms, empty_terms, gradient, numerical_gradient
+from keras_epos.reference._triplets import *
 
 __all__ = sorted(
     [
@@ -44,10 +44,10 @@ __all__ = sorted(
         "numerical_gradient",
         "semi_hard",
         "unit",
-        *pairs.__all__,
-        *proxies.__all__,
-        *ranking.__all__,
-        *softmax.__all__,
-        *triplets.__all__,
+        *_pairs.__all__,
+        *_proxies.__all__,
+        *_ranking.__all__,
+        *_softmax.__all__,
+        *_triplets.__all__,
     ]
 )

@@ -10,8 +10,8 @@ Similarities that differ by no more than `TIE` are equal, and a tie counts again
 come first. (In float64 a few units of 1e-16 are rounding; two copies of an image differ by that much or by nothing.)
 """
 
-from keras_epos.retrieval.evaluate import METRICS, evaluate
-from keras_epos.retrieval.nearest import nearest
-from keras_epos.retrieval.product import TIE
+from keras_epos.retrieval._evaluate import METRICS, evaluate
+from keras_epos.retrieval._nearest import nearest
+from keras_epos.retrieval._product import TIE
 
 __all__ = ["METRICS", "TIE", "evaluate", "nearest"]

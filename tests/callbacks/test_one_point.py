@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_epos import CollapseMonitor, EasyPositiveTripletLoss, EmbeddingModel, RecallAtK, TripletLoss
-from keras_epos.callbacks.one_point import differs_in_training_mode, is_one_point
+from keras_epos.callbacks._one_point import differs_in_training_mode, is_one_point
 
 RNG = np.random.default_rng(0)
 LABELS = np.repeat(np.arange(4), 10)

@@ -13,8 +13,8 @@ import pytest
 from keras import ops
 
 import keras_epos
+from keras_epos._gradient import gradient
 from keras_epos.compat import tfa
-from keras_epos.gradient import gradient
 
 BACKEND = keras.backend.backend()
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "tfa.json").read_text())
@@ -358,7 +358,7 @@ import resource, sys
 import keras, numpy as np
 from keras import ops
 from keras_epos.compat import tfa
-from keras_epos.gradient import gradient
+from keras_epos._gradient import gradient
 
 def step(size):
     labels = np.arange(size) // 4

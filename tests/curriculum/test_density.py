@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_epos import curriculum
-from keras_epos.curriculum.distances import order_statistic
+from keras_epos.curriculum._distances import order_statistic
 
 # Features of one class, with what the paper's rules make of them.
 LINE = np.array([0, 0.11, 0.23, 0.37, 0.52, 1.31, 2.6, 3.3, 5.2, 9.3])[:, None]

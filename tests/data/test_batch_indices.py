@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_epos.data import BatchIndices
-from keras_epos.data.batch_indices import integer_labels
+from keras_epos.data._batch_indices import integer_labels
 
 
 @st.composite

@@ -10,7 +10,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_epos.data import decode_and_resize, image_headers, images, pillow_images, tensorflow_images
+from keras_epos.data import _image_headers as image_headers
+from keras_epos.data import _images as images
+from keras_epos.data import _pillow_images as pillow_images
+from keras_epos.data import _tensorflow_images as tensorflow_images
+from keras_epos.data import decode_and_resize
 
 RNG = np.random.default_rng(0)
 RGB = Image.fromarray(RNG.integers(0, 256, (8, 10, 3), np.uint8)).resize((50, 40), Image.Resampling.BICUBIC)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_epos.data import images as module
-from keras_epos.data.images import decode_and_resize, image_batches, image_loader, random_crop, random_flip
+from keras_epos.data import _images as module
+from keras_epos.data._images import decode_and_resize, image_batches, image_loader, random_crop, random_flip
 
 
 def encoded(height=20, width=30, channels=3, kind="png"):

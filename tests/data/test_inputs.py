@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_epos.data.inputs import as_arrays, describe_error, describe_input, takes_seed
+from keras_epos.data._inputs import as_arrays, describe_error, describe_input, takes_seed
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_epos.data import BatchIndices, balanced_batches
-from keras_epos.data.batch_indices import without_repeats
+from keras_epos.data._batch_indices import without_repeats
 
 
 def labels_of(seed, samples=60, classes=8, share=0.25):

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_epos.data import images, pillow_images, random_crop, random_flip, tensorflow_images, unreadable
+from keras_epos.data import _images as images
+from keras_epos.data import _pillow_images as pillow_images
+from keras_epos.data import _tensorflow_images as tensorflow_images
+from keras_epos.data import random_crop, random_flip, unreadable
 
 RNG = np.random.default_rng(0)
 SMOOTH = Image.fromarray(RNG.integers(0, 256, (8, 10, 3), np.uint8)).resize((90, 60), Image.Resampling.BICUBIC)

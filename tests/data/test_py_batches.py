@@ -14,7 +14,7 @@ import pytest
 
 import keras_epos
 from keras_epos.data import AnchorNeighborIndices, BatchIndices, balanced_batches
-from keras_epos.data.py_batches import PyBatches
+from keras_epos.data._py_batches import PyBatches
 
 BACKEND = keras.backend.backend()
 LABELS = np.tile(np.arange(12), 9)
@@ -24,7 +24,7 @@ INPUTS = np.arange(len(LABELS))
 @pytest.fixture(autouse=True)
 def as_on_jax_and_torch(monkeypatch, request):
     """Let `balanced_batches` do on TensorFlow what it does on the other backends."""
-    monkeypatch.setattr(importlib.import_module("keras_epos.data.batches"), "tf_batches", PyBatches)
+    monkeypatch.setattr(importlib.import_module("keras_epos.data._batches"), "tf_batches", PyBatches)
 
 
 def rows(dataset):

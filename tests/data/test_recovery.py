@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_epos.data.recovery import map_or_recover
+from keras_epos.data._recovery import map_or_recover
 
 
 def doubled(number):

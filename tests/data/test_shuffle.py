@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_epos.data.shuffle import fold, seed_key, shuffled
+from keras_epos.data._shuffle import fold, seed_key, shuffled
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 16, 17, 1000])

@@ -5,7 +5,7 @@ import pytest
 
 from keras_epos.curriculum import StagedBatches
 from keras_epos.data import BatchIndices, balanced_batches, image_batches
-from keras_epos.data.inputs import StoredRows, as_arrays
+from keras_epos.data._inputs import StoredRows, as_arrays
 
 LABELS = np.tile(np.arange(10), 30)
 ROWS = np.random.default_rng(0).normal(size=(300, 2, 3)).astype("float32")

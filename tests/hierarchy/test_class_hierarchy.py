@@ -83,7 +83,7 @@ def test_equals_loops_over_pairs_of_samples_and_of_nodes(linkage, seed):
 def test_means_in_blocks_and_of_rows_of_any_length(monkeypatch):
     labels, embeddings = random_classes()
     _, counts, means = class_means(embeddings, labels)
-    monkeypatch.setattr("keras_epos.rows.CHUNK", 4)
+    monkeypatch.setattr("keras_epos._rows.CHUNK", 4)
     for scale in (1e200, 1e-200):
         again = class_means(embeddings * scale, labels[:, None])
         np.testing.assert_allclose(again[2], means, rtol=1e-12)
@@ -105,7 +105,7 @@ def test_neighbors_in_blocks_equal_a_full_sort(monkeypatch):
     distances = squared_distances(means)
     np.fill_diagonal(distances, np.inf)
     expected = np.argsort(distances, axis=1, kind="stable")
-    monkeypatch.setattr("keras_epos.hierarchy.distances._CLASSES", 16)
+    monkeypatch.setattr("keras_epos.hierarchy._distances._CLASSES", 16)
     for count in (0, 1, 7, 49):
         np.testing.assert_array_equal(nearest_classes(means, count), expected[:, :count])
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_epos import reference
-from keras_epos.gradient import gradient
+from keras_epos._gradient import gradient
 from keras_epos.losses import (
     AngularLoss,
     BinomialDevianceLoss,

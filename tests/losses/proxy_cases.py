@@ -8,7 +8,7 @@ import numpy as np
 from loss_cases import numpy, tensor
 
 from keras_epos import reference
-from keras_epos.gradient import gradient
+from keras_epos._gradient import gradient
 from keras_epos.losses import (
     ArcFaceLoss,
     CosFaceLoss,

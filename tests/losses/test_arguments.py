@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from keras_epos import losses
-from keras_epos.losses.names import required_arguments
+from keras_epos.losses._names import required_arguments
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import pytest
 from loss_cases import numpy, tensor
 
 from keras_epos import losses, reference
-from keras_epos.gradient import gradient
+from keras_epos._gradient import gradient
 from keras_epos.losses import CrossBatchMemory
-from keras_epos.losses.recording import recording
+from keras_epos.losses._recording import recording
 
 DIM, SIZE = 4, 10
 RANDOM = np.random.default_rng(0)

@@ -6,7 +6,7 @@ import pytest
 from loss_cases import batch, numpy, tensor
 
 from keras_epos import reference
-from keras_epos.gradient import gradient
+from keras_epos._gradient import gradient
 from keras_epos.losses import MarginLoss
 
 LABELS, EMBEDDINGS = batch(classes=(5, 4, 3))

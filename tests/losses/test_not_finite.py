@@ -8,7 +8,7 @@ from loss_cases import ON_JAX, numpy, tensor, value_and_gradient
 import keras_epos
 from keras_epos import losses
 from keras_epos.losses import KoLeoPenalty, MarginLoss, NormPenalty, SpreadOutPenalty, WeightedSum, ZeroMeanPenalty
-from keras_epos.losses.names import required_arguments
+from keras_epos.losses._names import required_arguments
 
 LABELS = np.array([0, 0, 0, 1, 1, 1, 2, 2])
 ROWS = np.random.default_rng(0).standard_normal((8, 4)).astype("float32")

@@ -9,7 +9,7 @@ from loss_cases import numpy, tensor
 import keras_epos
 from keras_epos import losses
 from keras_epos.losses import EmbeddingLoss
-from keras_epos.losses.recording import recorded, recording
+from keras_epos.losses._recording import recorded, recording
 
 LABELS = np.arange(12) % 3
 EMBEDDINGS = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")

@@ -12,6 +12,7 @@ import pytest
 from loss_cases import numpy, tensor, value_and_gradient
 
 from keras_epos import reference
+from keras_epos._pairs import unit
 from keras_epos.losses import (
     CircleLoss,
     GeneralizedLiftedStructureLoss,
@@ -24,7 +25,6 @@ from keras_epos.losses import (
     TupletMarginLoss,
 )
 from keras_epos.mining import Selection, Strategy
-from keras_epos.pairs import unit
 
 TFA = json.loads((Path(__file__).parents[1] / "compat" / "golden" / "tfa.json").read_text())
 PML = json.loads((Path(__file__).parent / "golden" / "pml.json").read_text())

@@ -77,7 +77,7 @@ def test_losses_come_back_in_a_fresh_process(tmp_path):
 
 JAX_DEFAULT = """
 import numpy as np
-from keras_epos.gradient import gradient
+from keras_epos._gradient import gradient
 from keras_epos.losses import MarginLoss, MultiSimilarityLoss, TripletLoss
 import jax.numpy as jnp
 labels, rows = np.arange(12) % 4 + 2**31 - 5, np.random.default_rng(0).standard_normal((12, 5))

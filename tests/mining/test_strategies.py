@@ -10,9 +10,9 @@ from hypothesis import strategies as some
 from hypothesis.extra.numpy import arrays
 
 from keras_epos import mining, reference
+from keras_epos._pairs import LOWEST
 from keras_epos.losses import NTXentLoss
 from keras_epos.mining import All, DistanceWeighted, Easy, Hard, Random, SemiHard
-from keras_epos.pairs import LOWEST
 
 numpy, tensor = keras.ops.convert_to_numpy, keras.ops.convert_to_tensor
 

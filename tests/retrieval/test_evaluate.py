@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from keras_epos.retrieval import evaluate, nearest
-from keras_epos.retrieval.product import significant_bits
+from keras_epos.retrieval._product import significant_bits
 
 FEW = settings(max_examples=60, deadline=None)
 

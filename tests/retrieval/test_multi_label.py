@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from keras import ops
 
 from keras_epos import same_class
-from keras_epos.retrieval import classes, evaluate
+from keras_epos.retrieval import _classes as classes
+from keras_epos.retrieval import evaluate
 
 FEW = settings(max_examples=25, deadline=None)
 KINDS = ["generic", "grid", "copies", "collapsed"]

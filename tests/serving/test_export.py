@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from keras_epos import ArcFaceLoss, EmbeddingModel, MetricLearningModel, TripletLoss, export_savedmodel
-from keras_epos.serving import export
+from keras_epos.serving import _export as export
 
 pytestmark = pytest.mark.backend("tensorflow", reason="only TensorFlow writes SavedModels")
 HERE = Path(__file__).parent
@@ -113,7 +113,7 @@ def test_loads_without_keras(trained, exported, tmp_path):
 
 
 def test_bytes_without_keras_equal_the_evaluation_pipeline(trained, exported, files, tmp_path):
-    from keras_epos.data.images import decode_and_resize
+    from keras_epos.data._images import decode_and_resize
 
     images = np.stack([decode_and_resize(contents, SIZE) for contents in files])
     found = run_without_keras(exported, "embed_bytes", "image_bytes", np.array(files, object), tmp_path)

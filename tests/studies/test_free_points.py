@@ -10,7 +10,7 @@ from free_points import margin_step, triplet_step
 from keras import ops
 
 from keras_epos import losses, mining
-from keras_epos.gradient import gradient
+from keras_epos._gradient import gradient
 
 GENERATOR = np.random.default_rng(0)
 LABELS = np.array([[0, 0, 0, 1, 1, 2, 0, 1], [0, 1, 0, 1, 0, 1, 0, 1], [0, 0, 0, 0, 1, 1, 1, 2]])

@@ -16,11 +16,11 @@ Same arguments, and the same values and gradients on batches that have something
 New code is better off with the losses of `keras_epos` itself, such as `TripletLoss` and `EasyPositiveTripletLoss`.
 """
 
-from keras_epos.compat.tfa.contrastive import ContrastiveLoss, contrastive_loss
-from keras_epos.compat.tfa.distances import angular_distance, pairwise_distance
-from keras_epos.compat.tfa.lifted_structure import LiftedStructLoss, lifted_struct_loss
-from keras_epos.compat.tfa.npairs import NpairsLoss, NpairsMultilabelLoss, npairs_loss, npairs_multilabel_loss
-from keras_epos.compat.tfa.triplet import (
+from keras_epos.compat.tfa._contrastive import ContrastiveLoss, contrastive_loss
+from keras_epos.compat.tfa._distances import angular_distance, pairwise_distance
+from keras_epos.compat.tfa._lifted_structure import LiftedStructLoss, lifted_struct_loss
+from keras_epos.compat.tfa._npairs import NpairsLoss, NpairsMultilabelLoss, npairs_loss, npairs_multilabel_loss
+from keras_epos.compat.tfa._triplet import (
     TripletHardLoss,
     TripletSemiHardLoss,
     triplet_hard_loss,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keras_epos.data.datasets import image_folder
-from keras_epos.data.datasets.image_folder import _ENDINGS as ENDINGS
+from keras_epos.data.datasets._image_folder import _ENDINGS as ENDINGS
 
 
 @pytest.fixture

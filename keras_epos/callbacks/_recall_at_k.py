@@ -1,0 +1,216 @@
+"""Recall@K and its kin after every epoch."""
+
+import warnings
+
+import keras
+
+from keras_epos import retrieval
+from keras_epos._checks import integer
+from keras_epos._config import KnownArguments
+from keras_epos._features import pooled_features
+from keras_epos.callbacks._baseline import behind, check_baseline, has_stepped
+from keras_epos.callbacks._neighbors import check_neighbors, check_prefix
+from keras_epos.callbacks._one_point import BATCH_NORMALIZATION, NUM_TRIED, differs_in_training_mode, is_one_point
+from keras_epos.callbacks._outputs import check_output
+from keras_epos.callbacks._sources import check_first_batch, copied, embed, gallery_source, source
+from keras_epos.retrieval._checks import check_metrics, check_ranks
+from keras_epos.retrieval._evaluate import check_ahead
+
+
+class RecallAtK(KnownArguments, keras.callbacks.Callback):
+    """Measures retrieval at the end of an epoch and writes `val_recall@1` and its kin into the logs.
+
+    So `History`, the progress line, and every callback that stands AFTER this one see them:
+
+        callbacks=[
+            keras_epos.RecallAtK(test_images, test_labels),
+            keras.callbacks.ModelCheckpoint("best.keras", monitor="val_recall@1", mode="max", save_best_only=True),
+            keras.callbacks.EarlyStopping("val_recall@1", mode="max", patience=5, restore_best_weights=True),
+        ]
+
+    Keras cannot guess that more is better, so such callbacks need `mode="max"`. A warning at the start of training
+    tells of a wrong order or mode. Choose epochs by held-out classes of the training set, and test once.
+
+    Before the first epoch it measures what training has to beat, and prints a sentence when the best epoch is behind
+    it: once when the first of the values no longer rises, and at the end. A warning tells once when the model gives
+    all images the same embedding, and whether BatchNormalization is why.
+
+    Args:
+        images: What the model takes, as an array `(N, ...)`, whatever is indexed like one (an h5py data set, a memory
+            map: read in blocks), or a structure of these, of which a list is several inputs when its parts have a row
+            for each label, else `N` images; or finite batches: a `tf.data.Dataset`, `keras.utils.PyDataset` or
+            iterable of `(images, labels)`, or of images alone when `labels` are given (then it must not shuffle).
+        labels: Integers or strings `(N,)`, or what `same_class` takes; `None` when the batches bring them. Copied.
+        k: Ranks of Recall@K.
+        gallery: `(images, labels)` or batches of such pairs, in which `images` are searched. By default each image is
+            searched among all others.
+        metrics: Some of `"recall"`, `"map@r"`, `"r_precision"`; see `keras_epos.retrieval.evaluate`.
+        ids: Integers or strings `(N,)`, in the order of the images: images of one id are the same item and do not
+            find each other. With a gallery together with `gallery_ids`. To leave out what a query's own camera took of
+            the same person, as is the rule in re-identification: `ids=person * num_cameras + camera` for both.
+        gallery_ids: `(G,)`, the ids in the gallery.
+        same_class: `"equal"`, `"share_a_label"` for labels that are rows of zeros and ones `(N, L)`, or a function of
+            the labels; see `keras_epos.retrieval.evaluate`.
+        output: Which output of the model is the embedding, when it has several: the name or key, or the place.
+        batch_size: Images embedded at once, when they come as arrays.
+        prefix: Put before the names in the logs.
+        every: Epochs from one measurement to the next. The first and the last epoch of a `fit` are always measured,
+            and an epoch between repeats the last values, so that a monitor never finds none.
+        baseline: Whether to measure before the first epoch. A run that goes on (its optimizer has made steps) is not
+            measured anew: pass it the `baseline` that the earlier part measured.
+
+    Attributes:
+        history: A dictionary for each measurement: `"epoch"` (from 0), and what `retrieval.evaluate` returns.
+        baseline: A dictionary of what `retrieval.evaluate` returned before training: `"start"` for the model, and
+            `"backbone"` for the pooled features of its backbone, if it is an `EmbeddingModel`; or `None`.
+
+    Raises:
+        ValueError: when arguments do not fit each other, as far as they are known; and when training begins, when the
+            model does not return one vector `(B, D)` an image or its embeddings are not finite.
+
+    Examples:
+        >>> recall = keras_epos.RecallAtK(images, labels, k=(1,))
+        >>> history = model.fit(images, labels, callbacks=[recall], verbose=0)
+        >>> sorted(recall.history[-1])
+        ['epoch', 'map@r', 'queries_without_match', 'r_precision', 'recall@1']
+    """
+
+    def __init__(
+        self,
+        images,
+        labels=None,
+        k=(1, 2, 4, 8),
+        *,
+        gallery=None,
+        metrics=retrieval.METRICS,
+        ids=None,
+        gallery_ids=None,
+        same_class="equal",
+        output=None,
+        batch_size=128,
+        prefix="val_",
+        every=1,
+        baseline=True,
+    ):
+        super().__init__()
+        integer("every", every, 1)
+        integer("batch_size", batch_size, 1)
+        check_output(output)
+        check_prefix(prefix)
+        check_baseline(baseline)
+        self._queries = source("images", images, labels, batch_size)
+        self._references = None if gallery is None else gallery_source(gallery, batch_size)
+        self.metrics = check_metrics(metrics, retrieval.METRICS)
+        self.k = check_ranks(k) if "recall" in self.metrics else ()
+        self.ids = None if ids is None else copied(ids)
+        self.gallery_ids = None if gallery_ids is None else copied(gallery_ids)
+        self.same_class = same_class
+        self.output = output
+        self.prefix = prefix
+        self.every = every
+        self.history = []
+        self.baseline = baseline if isinstance(baseline, dict) else None
+        self._measure_baseline = baseline is True
+        self._logs = None
+        self._told_of_one_point, self._told_of_harm = None, None
+        gallery_labels = None if gallery is None else self._references.labels
+        check_ahead(self._queries.labels, gallery_labels, gallery is not None, **self._question())
+
+    def __repr__(self):
+        # Keras shows this when the callback stands among the metrics.
+        return "<RecallAtK, a callback: pass it to fit(callbacks=[...])>"
+
+    def evaluate(self, model):
+        """What `keras_epos.retrieval.evaluate` returns for the embeddings of `model`."""
+        results, embeddings = self._evaluate(model, self.output)
+        self._tell_of_one_point(model, embeddings)
+        return results
+
+    def on_train_begin(self, logs=None):
+        self._logs = None
+        self._told_of_harm = None
+        check_neighbors(self, {self.prefix + name for name in self._names()})
+        if self._measure_baseline and self.baseline is None and not has_stepped(self.model):
+            self.baseline = {"start": self._evaluate(self.model, self.output)[0]}
+            features = pooled_features(self.model)
+            if features is not None:
+                self.baseline["backbone"] = self._evaluate(features, None)[0]
+        else:
+            for images in (self._queries, self._references):
+                if images is not None:
+                    check_first_batch(self.model, images, self.output)
+
+    def on_epoch_end(self, epoch, logs=None):
+        is_last = epoch + 1 == (self.params or {}).get("epochs")
+        if self._logs is None or is_last or (epoch + 1) % self.every == 0:
+            results = self.evaluate(self.model)
+            if results["queries_without_match"] and not self.history:
+                warnings.warn(
+                    f"RecallAtK: {results['queries_without_match']} images have no other image of their class to be "
+                    "found; they are left out of the means.",
+                    stacklevel=2,
+                )
+            self.history.append({"epoch": epoch, **results})
+            self._logs = {self.prefix + name: results[name] for name in results if name != "queries_without_match"}
+            if not self._told_of_harm and not self._rises():
+                self._tell_of_harm()
+        if logs is not None:
+            logs.update(self._logs)
+
+    def on_train_end(self, logs=None):
+        self._tell_of_harm()
+
+    def _evaluate(self, model, output):
+        embeddings, labels = embed(model, self._queries, output)
+        gallery_embeddings, gallery_labels = None, None
+        if self._references is not None:
+            gallery_embeddings, gallery_labels = embed(model, self._references, output)
+        results = retrieval.evaluate(embeddings, labels, gallery_embeddings, gallery_labels, **self._question())
+        return results, embeddings
+
+    def _question(self):
+        return {
+            "k": self.k,
+            "metrics": self.metrics,
+            "ids": self.ids,
+            "gallery_ids": self.gallery_ids,
+            "same_class": self.same_class,
+        }
+
+    @property
+    def judged_by(self):
+        """The name, without prefix, of the value that a run is judged by: the first one."""
+        return self._names()[0]
+
+    def _names(self):
+        names = [[f"recall@{rank}" for rank in self.k] if metric == "recall" else [metric] for metric in self.metrics]
+        return [name for part in names for name in part]
+
+    def _rises(self):
+        """Whether the last value is the best so far."""
+        values = [entry[self.judged_by] for entry in self.history]
+        return len(values) < 2 or values[-1] > max(values[:-1])
+
+    def _tell_of_harm(self):
+        if self._told_of_one_point:
+            return
+        sentence = behind(self.baseline or {}, self.history, self.judged_by)
+        if sentence and sentence != self._told_of_harm:
+            # On a line of its own: the progress line of the epoch is still being written.
+            print(f"\n{sentence}")
+            self._told_of_harm = sentence
+
+    def _tell_of_one_point(self, model, embeddings):
+        if self._told_of_one_point or not is_one_point(embeddings):
+            return
+        self._told_of_one_point = True
+        images = self._queries.sample(NUM_TRIED)
+        if differs_in_training_mode(model, images, self.output):
+            reason = BATCH_NORMALIZATION
+        else:
+            reason = "check the range of the inputs, or take a smaller learning rate"
+        warnings.warn(
+            f"RecallAtK: the model gives practically all of {len(embeddings)} images the same embedding, so nothing "
+            f"can be found: {reason}.",
+            stacklevel=2,
+        )

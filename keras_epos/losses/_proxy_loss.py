@@ -1,0 +1,151 @@
+"""ProxyLoss: from labels and embeddings to similarities with the proxies of all classes, to the formula of a loss."""
+
+import keras
+from keras import ops
+
+from keras_epos._checks import integer
+from keras_epos._gradient import gradient
+from keras_epos._pairs import count, masked_logsumexp, masked_max, masked_mean, masked_sum, masks, products, share, unit
+from keras_epos.losses._batch import at_least_one_row, known_rows
+from keras_epos.losses._embedding_loss import EmbeddingLoss
+from keras_epos.losses._terms import Terms
+
+
+class ProxyLoss(EmbeddingLoss):
+    """Base of the losses that compare samples with proxies: trainable vectors, one or several for each class.
+
+    Embeddings and proxies are divided by their norm; what counts is the cosine similarity of each sample to each
+    proxy. A loss belongs to one `EmbeddingModel`, which trains the proxies with its optimizer, or with the
+    `loss_optimizer` given to `compile`, saves and restores them, and leaves them out of an export. Proxies of classes
+    that are seldom seen learn faster with 10 to 100 times the learning rate of the network. The loss needs nothing of
+    the batch: samples are not compared with each other.
+
+    There is no `positives=` and no `negatives=`, since there are no pairs to choose from. What easy positives are to
+    pairs, several centers are to proxies: in `SoftTripleLoss` a sample is pulled towards the nearest of its class, and
+    the class keeps its modes.
+
+    Args:
+        num_classes: Number of classes in training, at least 2; labels must lie in `[0, num_classes)`.
+        average_over, ignore_label, reduction, name, dtype: See `EmbeddingLoss`. If `ignore_label` is a class, its
+            proxies do not take part either.
+
+    Raises:
+        ValueError: If an argument or, where the backend can tell, a label is out of range. Code compiled by XLA cannot
+            raise: there a label out of range turns the loss to NaN.
+    """
+
+    needs_adoption = True
+    needs_direction = True
+    # Proxies of each class.
+    centers = 1
+
+    def __init__(self, num_classes, **shared):
+        for side in ("positives", "negatives"):
+            if side in shared:
+                raise ValueError(
+                    f"`{side}` must be left out: {type(self).__name__} compares samples with proxies, not with each "
+                    f"other. Received: {side}={shared[side]!r}. To let classes keep several modes use SoftTripleLoss."
+                )
+        super().__init__(**shared)
+        self.num_classes = integer("num_classes", num_classes, 2)
+
+    @classmethod
+    def from_config(cls, config):
+        """The loss of a configuration, those saved with 0.1 included."""
+        config = {"centers" if name == "centres" else name: value for name, value in config.items()}
+        multiplier = config.pop("learning_rate_multiplier", 1.0)
+        if multiplier != 1:
+            raise ValueError(
+                "`learning_rate_multiplier` must be left out of a configuration, as proxies have the learning rate of "
+                f"`loss_optimizer` in `compile`. Received: learning_rate_multiplier={multiplier}. A model saved with "
+                "0.1 loads by load_model(path, compile=False), model.compile(..., loss_optimizer=...), "
+                "model.load_weights(path)."
+            )
+        return cls(**config)
+
+    def build(self, embedding_dim):
+        if embedding_dim is None:
+            raise ValueError("`embedding_dim` must be given to a loss with proxies. Received: embedding_dim=None")
+        # Directions are what counts, so they start evenly spread. The length, about 1, sets how far a step of the
+        # optimizer turns them.
+        self._layer.add_weight(
+            shape=(self.num_classes * self.centers, embedding_dim),
+            initializer=keras.initializers.RandomNormal(stddev=embedding_dim**-0.5),
+            name="proxies",
+        )
+
+    @property
+    def proxies(self):
+        """The variable `(num_classes * centers, D)`: the centers of class `c` are the rows from `c * centers` on."""
+        self.refuse_untrained()
+        return self._layer.weights[0]
+
+    def class_similarity(self, similarity):
+        """`(B, C)`, from the similarity to every center of every class, `(B, C, centers)`."""
+        return similarity[:, :, 0]
+
+    def formula(self, similarity, own, other):
+        """The loss on the similarity to each class.
+
+        Args:
+            similarity: `(B, C)`.
+            own: `(B, C)` booleans, the sample's class; none in a row that is ignored.
+            other: `(B, C)` booleans, all other classes; none in a row that is ignored.
+
+        Returns:
+            `Terms`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define formula().")
+
+    def terms(self, labels, embeddings):
+        return self._terms_of(labels, self._similarity(embeddings))
+
+    def _similarity(self, embeddings):
+        return products(unit(embeddings), unit(ops.convert_to_tensor(self.proxies)))
+
+    def _terms_of(self, labels, similarity):
+        classes = ops.cast(ops.arange(self.num_classes, dtype="int32"), labels.dtype)
+        own, other = masks(labels, classes, offset=None, ignore_label=self.ignore_label)
+        similarity = ops.reshape(similarity, (ops.shape(similarity)[0], self.num_classes, self.centers))
+        terms = self.formula(self.class_similarity(similarity), own, other)
+        nearest = ops.stop_gradient(ops.max(similarity, axis=-1))
+        return terms._replace(statistics=self._observed(nearest, own, other, terms))
+
+    def _observed(self, nearest, own, other, terms):
+        active = ops.cast(ops.stop_gradient(terms.active) > 0, nearest.dtype)
+        takes_part = ops.any(own, axis=-1)
+        return {
+            "valid_anchors": share(takes_part, nearest.dtype),
+            "active_anchors": masked_mean(active, takes_part),
+            "positive_similarity": masked_mean(nearest, own),
+            "negative_similarity": masked_mean(masked_max(nearest, other), ops.any(other, axis=-1)),
+        }
+
+    def proxy_weights(self, labels, embeddings):
+        """The loss seen as general pair weighting, over samples and proxies.
+
+        Args:
+            labels: Integers `(B,)` or `(B, 1)`.
+            embeddings: Floats `(B, D)`.
+
+        Returns:
+            `(B, num_classes * centers)`: the derivative of the summed terms of all samples by the cosine similarity of
+            a sample to a proxy: negative where the loss pulls, positive where it pushes.
+        """
+        labels, embeddings = self.accepted(labels, embeddings)
+        self.alarm(labels, embeddings)
+        size = ops.shape(embeddings)[0]
+        labels, rows = at_least_one_row(labels, known_rows(labels, embeddings, self.ignore_label))
+        weights = gradient(lambda similarity: ops.sum(self._terms_of(labels, similarity).total), self._similarity(rows))
+        return weights[:size]
+
+
+def softmax_terms(logits, own, other):
+    """Cross-entropy of each sample's own class, `log(1 + sum_other exp(logit_other - logit_own))`, as `Terms`."""
+    number = count(own, logits.dtype)
+    return Terms(ops.softplus(own_against_others(logits, own, other)), number, number)
+
+
+def own_against_others(logits, own, other):
+    """`log(sum_other exp(logit_other)) - logit_own`, `(B,)`; far below zero in a row without any others."""
+    return masked_logsumexp(logits, other) - masked_sum(logits, own)

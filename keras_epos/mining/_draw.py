@@ -1,0 +1,66 @@
+"""Weighted random choice inside the graph, without a random number for each pair."""
+
+import keras
+from keras import ops
+
+from keras_epos.mining._strategy import Selection, Strategy
+
+# Width of a block in `draw`: cumulative sums run over blocks, then inside one, never over a whole row.
+_BLOCK = 64
+
+
+class Drawing(Strategy):
+    """Base of the strategies that choose at random.
+
+    Args:
+        seed: Integer or `None`.
+    """
+
+    def __init__(self, seed=None):
+        self.seed = seed
+        self.generator = keras.random.SeedGenerator(seed)
+        self._is_adopted = False
+
+    def adopt(self):
+        self._is_adopted = True
+        return [self.generator]
+
+    def draw(self, weights, mask, ease):
+        """One index per row with probability proportional to `weights` (`(A, R)`, 0 outside `mask`).
+
+        Inverts the cumulative sum at one random number per row, in two levels: cumulative sums and random numbers
+        of the whole matrix would cost more than the matrix product that made it.
+        """
+        rows, width = ops.shape(weights)[0], ops.shape(weights)[1]
+        blocks = (width + _BLOCK - 1) // _BLOCK
+        padded = ops.pad(weights, [[0, 0], [0, blocks * _BLOCK - width]])
+        padded = ops.reshape(padded, (rows, blocks, _BLOCK))
+        totals = ops.cumsum(ops.sum(padded, axis=-1), axis=-1)
+        target = keras.random.uniform((rows, 1), dtype=weights.dtype, seed=self._seed(ease)) * totals[:, -1:]
+        block = _crossing(totals, target)
+        before = ops.where(block > 0, ops.take_along_axis(totals, ops.maximum(block - 1, 0), axis=-1), 0.0)
+        inside = ops.take_along_axis(padded, block[:, :, None], axis=1)[:, 0, :]
+        index = block * _BLOCK + _crossing(ops.cumsum(inside, axis=-1), target - before)
+        index = ops.minimum(index, width - 1)
+        # Rounding may land on an entry of weight 0 next to the right one: take the heaviest of the row then.
+        landed = ops.take_along_axis(mask, index, axis=-1)
+        index = ops.where(landed, index, ops.cast(ops.argmax(weights, axis=-1)[:, None], index.dtype))
+        return Selection(index, ops.take_along_axis(mask, index, axis=-1))
+
+    def _seed(self, ease):
+        if self._is_adopted or keras.backend.backend() != "jax":
+            return self.generator
+        # Compiled by JAX a generator that no model tracks would draw the same in every step, since its new state never
+        # leaves the step. The batch itself is what changes then: its similarities make the seed another one.
+        import jax
+
+        bits = jax.lax.bitcast_convert_type(ops.cast(ops.sum(ease, axis=-1), "float32"), "uint32")
+        mixed = bits * (2 * jax.numpy.arange(bits.shape[0], dtype="uint32") + 1)
+        mixed = mixed ^ (mixed >> 15)
+        return self.generator.next() ^ jax.numpy.sum(mixed * jax.numpy.uint32(2654435769), dtype="uint32")
+
+
+def _crossing(cumulative, target):
+    """First position at which a cumulative sum exceeds `target`, `(A, 1)` integers."""
+    passed = ops.sum(ops.cast(cumulative <= target, "int32"), axis=-1, keepdims=True)
+    return ops.minimum(passed, ops.shape(cumulative)[-1] - 1)

@@ -1,0 +1,138 @@
+"""Similarities between queries and gallery, with a bound of their error."""
+
+import numpy as np
+from keras import ops
+
+from keras_epos._rows import blocks, chunks
+
+# Similarities that differ by no more are equal.
+TIE = 1e-12
+
+
+class Product:
+    """Similarities between two sides: fast ones in float32 of known error, exact ones in float64 for chosen pairs."""
+
+    def __init__(self, queries, gallery, block_size):
+        self.queries, self.gallery = queries, gallery
+        self.block_size = block_size
+        dim = queries.dim
+        self.bits = significant_bits(dim, block_size)
+        self.error = error_bound(dim, self.bits)
+        self._gallery_blocks = [
+            (
+                int(index[0]),
+                ops.convert_to_tensor(np.ascontiguousarray(factors(gallery.unit(index), self.bits, 1).T)),
+            )
+            for index in blocks(np.arange(len(gallery)), 4 * block_size)
+        ]
+
+    def by_block(self, rows):
+        """Yields `(start, similarity)`: float32 `(len(rows), g)` for the `g` references from `start` on."""
+        left = ops.convert_to_tensor(factors(self.queries.unit(rows), self.bits, 0))
+        for start, right in self._gallery_blocks:
+            yield start, ops.matmul(left, right)
+
+    def candidates(self, rows, width):
+        """About the `width` most similar references `(Q, width)`, and the similarity that no other exceeds `(Q,)`."""
+        found, cutoff = None, np.full(len(rows), -np.inf, np.float32)
+        new, due = [], 1
+        for count, (start, similarity) in enumerate(self.by_block(rows), 1):
+            query, reference, value = above(similarity, cutoff, width)
+            new.append((query, start + reference, value))
+            # Sorting whenever the number of blocks has doubled keeps both sorts and new finds few.
+            if count == due or count == len(self._gallery_blocks):
+                found, cutoff = _first(new, width, len(rows))
+                new, due = [found], 2 * count
+        return found[1].reshape(len(rows), width), cutoff
+
+    def exact(self, rows, start, width, query, reference):
+        """Float64 similarities of pairs from `rows` and the `width` references from `start` on."""
+        if len(query) * 16 > len(rows) * width:
+            # So many that all of them at once are quicker, as when the embeddings have collapsed.
+            return (self.queries.unit(rows) @ self.gallery.unit(slice(start, start + width)).T)[query, reference]
+        return self.exact_rows(rows[query], start + reference[:, None])[:, 0]
+
+    def exact_rows(self, rows, indices):
+        """Float64 similarities `(Q, M)` of queries `rows` `(Q,)` to references `indices` `(Q, M)`."""
+        similarity = np.empty(indices.shape)
+        dim = self.queries.dim
+        for part in chunks(np.arange(len(rows)), indices.shape[1] * dim):
+            references = self.gallery.unit(indices[part])
+            similarity[part] = np.einsum("qd,qmd->qm", self.queries.unit(rows[part]), references)
+        return similarity
+
+    def whole_rows(self, rows):
+        """Float64 similarities `(Q, G)` of queries `rows` to the whole gallery."""
+        similarity = np.empty((len(rows), len(self.gallery)))
+        left = self.queries.unit(rows)
+        for index in chunks(np.arange(len(self.gallery)), left.shape[1]):
+            similarity[:, index] = left @ self.gallery.unit(index).T
+        return similarity
+
+
+def above(similarity, threshold, width=None):
+    """Entries above the threshold of their row: `(row, column, value)`; where they are many, the first `width`."""
+    num_rows, num_columns = similarity.shape
+    # Most rows of most blocks hold none, and their largest entry tells at the cost of reading them once.
+    rows = np.flatnonzero(ops.convert_to_numpy(ops.max(similarity, axis=1)) > threshold)
+    near = similarity if 2 * len(rows) > num_rows else ops.take(similarity, rows.astype(np.int32), axis=0)
+    near = ops.convert_to_numpy(near)
+    rows = np.arange(num_rows) if len(near) == num_rows else rows
+    flat = np.flatnonzero(near > threshold[rows, None])
+    if width is not None and width < num_columns and len(flat) > 4 * width * num_rows:
+        value, column = (ops.convert_to_numpy(part) for part in ops.top_k(similarity, width))
+        return np.repeat(np.arange(num_rows), width), column.reshape(-1).astype(np.int64), value.reshape(-1)
+    row, column = np.divmod(flat, num_columns)
+    return rows[row], column, near.reshape(-1)[flat]
+
+
+def _first(parts, width, num_rows):
+    """The `width` largest entries of each row, in order, and the smallest of them, -inf for rows with fewer."""
+    row, column, value = (np.concatenate(part) for part in zip(*parts, strict=True))
+    order = np.lexsort((-value, row))
+    start = np.searchsorted(row[order], np.arange(num_rows))
+    order = order[np.arange(len(order)) - start[row[order]] < width]
+    size = np.bincount(row[order], minlength=num_rows)
+    last = np.cumsum(size) - 1
+    cutoff = np.where(size == width, value[order][last], -np.inf).astype(np.float32)
+    return (row[order], column[order], value[order]), cutoff
+
+
+def significant_bits(dim, block_size):
+    """Bits of the factors that the backend's matrix product keeps: 24 in float32, 11 in TF32, 8 in bfloat16.
+
+    GPUs and TPUs round silently unless told otherwise, by settings that differ per backend; so it is tried out.
+    """
+    left = np.zeros((block_size, dim), np.float32)
+    left[:, 0] = 1
+    right = np.zeros((dim, 4 * block_size), np.float32)
+    right[0] = 1 + 2.0**-12
+    right[0, ::2] = 1 + 2.0**-9
+    product = ops.convert_to_numpy(ops.matmul(ops.convert_to_tensor(left), ops.convert_to_tensor(right)))
+    kept = product == right[:1]
+    return 24 if kept.all() else 11 if kept[:, ::2].all() else 8
+
+
+def error_bound(dim, bits):
+    """The largest |computed - exact| of unit rows: a sum of `dim` float32 products in any order, and their rounding.
+
+    Where the backend rounds the factors, also what `factors` leaves out.
+    """
+    if bits == 24:
+        return (dim + 16) * 2.0**-24
+    return (3 * dim + 16) * 2.0**-24 + 4 * 2.0 ** (2 - 2 * bits)
+
+
+def factors(rows, bits, side):
+    """Float32 factors whose product is that of `rows`, though the matrix product keeps only `bits` bits of each.
+
+    Each number is cut into a head that survives rounding and a tail: `a b = head head + head tail + tail head`, laid
+    side by side so that one product of three times the width adds them up.
+    """
+    rows = rows.astype(np.float32)
+    if bits == 24:
+        return rows
+    mask = np.uint32(0xFFFFFFFF << (24 - bits) & 0xFFFFFFFF)
+    head = (rows.view(np.uint32) & mask).view(np.float32)
+    tail = rows - head
+    return np.concatenate([head, tail, head] if side else [head, head, tail], axis=1)

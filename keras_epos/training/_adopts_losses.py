@@ -1,0 +1,241 @@
+"""What a model does with the losses of this library: own their weights, train, save and log them."""
+
+import functools
+import json
+import types
+import warnings
+
+import keras
+import numpy as np
+from keras.src.trainers.data_adapters import is_grain_dataset, is_tf_dataset, is_torch_dataloader
+from keras.src.utils.tracking import DotNotTrackScope
+
+from keras_epos._config import KnownArguments
+from keras_epos.losses._recording import recording
+from keras_epos.training._loss_structure import resolved, warn_of_classification
+from keras_epos.training._means import EpochLoss, LossOfEachOutput, MeasuredMean
+from keras_epos.training._optimizers import by_part, scaled
+from keras_epos.training._pairs_watch import refuse_cut_targets, watched
+
+
+class AdoptsLosses(KnownArguments):
+    """Part of a `keras.Model`, before it in the list of bases. The model says what its outputs are.
+
+    Subclasses define `output_dims`, and may define `parts`.
+    """
+
+    # Losses of this library, their state, and the means of what they report. Assigned as a whole, never changed.
+    _embedding_losses = ()
+    _loss_state = ()
+    _watched = {}
+    _prefixes = ()
+    _has_other_losses = False
+
+    @property
+    def output_dims(self):
+        """Dictionary of each output's name to the size of its last axis."""
+        raise NotImplementedError(f"{type(self).__name__} must define output_dims.")
+
+    @property
+    def own_weights(self):
+        """Variables of the model, without those of the losses that it trains with."""
+        of_losses = {id(weight) for one in self._loss_state for weight in getattr(one, "weights", [one])}
+        return [weight for weight in self.weights if id(weight) not in of_losses]
+
+    def parts(self, optimizer):
+        """Layers that an optimizer of their own trains: a list of `(layer, optimizer)`."""
+        return []
+
+    def _compile(self, optimizer, loss, backbone_optimizer=None, loss_optimizer=None, **arguments):
+        loss, by_output = resolved(loss, self.output_dims)
+        for metrics in (arguments.get("metrics"), arguments.get("weighted_metrics")):
+            warn_of_classification(metrics, by_output, self.output_dims)
+        # Keras tells `compile_from_config` what compile was given, so the optimizers are remembered, not their merger.
+        with DotNotTrackScope():
+            self._compile_arguments = {"optimizer": optimizer, "loss": loss, **arguments}
+            if backbone_optimizer is not None:
+                self._compile_arguments["backbone_optimizer"] = backbone_optimizer
+            if loss_optimizer is not None:
+                self._compile_arguments["loss_optimizer"] = loss_optimizer
+        self._adopt(by_output)
+        self._has_other_losses = len([one for one in keras.tree.flatten(loss) if one is not None]) > len(by_output)
+        optimizer = keras.optimizers.get(optimizer)
+        backbone_optimizer = keras.optimizers.get(backbone_optimizer) or optimizer
+        loss_optimizer = keras.optimizers.get(loss_optimizer) or optimizer
+        of_losses = [(layer, loss_optimizer) for layer in loss_layers(self._loss_state)]
+        optimizer = by_part(backbone_optimizer, [*self.parts(optimizer), *of_losses])
+        if self.dtype_policy.name == "mixed_float16" and arguments.get("auto_scale_loss", True):
+            optimizer = scaled(optimizer)
+        super().compile(optimizer=optimizer, loss=loss, **arguments)
+        # Keras takes what it set itself for no part of the model's state, and a built model takes no more.
+        with DotNotTrackScope():
+            if self._embedding_losses:
+                self._loss_tracker = EpochLoss()
+            if len(self.output_dims) > 1 and loss is not None:
+                weights = arguments.get("loss_weights")
+                self._compile_loss = LossOfEachOutput(loss, weights, output_names=self.output_names)
+
+    def _adopt(self, by_output):
+        dims = self.output_dims
+        state = [one for name, loss in by_output.items() for one in loss.adopt(dims[name])]
+        self._claim(state)
+        self._warn_of_what_starts_anew(state)
+        # Keras locks what a built model tracks; without this the loss's weights would never be trained.
+        was_locked, self._tracker.locked = self._tracker.locked, False
+        for one in (*self._loss_state, *self._watched.values()):
+            self._tracker.untrack(one)
+        self._embedding_losses = list(by_output.values())
+        self._loss_state = state
+        # As Keras names metrics: by the output where there are several.
+        self._prefixes = [f"{name}_" if len(dims) > 1 else "" for name in by_output]
+        self._watched = {
+            prefix + name: MeasuredMean(prefix + name)
+            for prefix, loss in zip(self._prefixes, self._embedding_losses, strict=True)
+            for name in loss.statistic_names
+        }
+        self._tracker.locked = was_locked
+
+    def _claim(self, state):
+        """Refuse weights of a loss that another model has trained."""
+        owner = vars(self).setdefault("_loss_owner", object())
+        for layer in loss_layers(state):
+            if getattr(layer, "owner", owner) is not owner:
+                raise ValueError(
+                    f"`loss` must be new: a loss with weights of its own belongs to one model. Received: the "
+                    f"{layer.kind} of another model, with what it has learned there. Make a new one, or a copy without "
+                    "weights by type(loss).from_config(loss.get_config())."
+                )
+            layer.owner = owner
+
+    def _warn_of_what_starts_anew(self, state):
+        before, after = loss_layers(self._loss_state), loss_layers(state)
+        dropped = {layer.kind for layer in before if not any(layer is other for other in after)}
+        new = {layer.kind for layer in after if not any(layer is other for other in before)}
+        was_trained = self.compiled and self.optimizer is not None and int(self.optimizer.iterations) > 0
+        if was_trained and dropped & new:
+            warnings.warn(
+                f"The weights of {', '.join(sorted(dropped & new))} start anew, as compile was given a new loss "
+                "object. To keep what was learned pass loss=model.loss.",
+                stacklevel=4,
+            )
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        store["losses"] = np.frombuffer(json.dumps(described(self._loss_state)).encode(), "uint8")
+
+    def load_own_variables(self, store):
+        names = list(store.keys())
+        # Files from before do not tell.
+        saved = json.loads(bytes(np.asarray(store["losses"]))) if "losses" in names else None
+        own = described(self._loss_state)
+        if own and saved is not None and saved != own:
+            raise ValueError(
+                f"The file must hold weights of the losses that the model has, {_listed(own)}. Received: "
+                f"{_listed(saved)}. Load before `compile`, which leaves the weights of losses out, or compile with the "
+                "loss of the file."
+            )
+        super().load_own_variables({name: store[name] for name in names if name != "losses"})
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        with recording(training) as here:
+            total = super().compute_loss(x, y, y_pred, sample_weight, training)
+        shares = [1.0] if self._has_other_losses else []
+        for prefix, loss in zip(self._prefixes, self._embedding_losses, strict=True):
+            result, weights = here.results[id(loss)]
+            shares.append(result.statistics["valid_anchors"])
+            for name, (value, share) in result.logs(weights, loss.reduction).items():
+                self._watched[prefix + name].update_state(value, share)
+        if self._embedding_losses:
+            self._loss_tracker.weigh(functools.reduce(keras.ops.maximum, shares), training)
+        return total
+
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **arguments):
+        """As `keras.Model.fit`. A run whose batches hold no pairs is said to in one warning.
+
+        `shuffle` is for arrays and finite `PyDataset`s; other data come as they are, and Keras warns of it if given.
+
+        The epoch's loss and statistics are means over the anchors that take part: a batch without pairs has no weight.
+
+        Raises:
+            ValueError: If an array of labels has values that the backend would cut, or samples come as pairs.
+        """
+        refuse_pairs(x, getattr(self, "backbone", self))
+        refuse_cut_targets(y)
+        validation = arguments.get("validation_data")
+        refuse_cut_targets(validation[1] if isinstance(validation, (tuple, list)) else None)
+        if self._embedding_losses:
+            callbacks = watched(callbacks, y)
+        if not can_be_shuffled(x):
+            # Keras would warn of its own default.
+            arguments.setdefault("shuffle", False)
+        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **arguments)
+
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        steps=None,
+        callbacks=None,
+        return_dict=False,
+        **arguments,
+    ):
+        """As `keras.Model.evaluate`. Where no batch holds a pair the loss is NaN, with one warning.
+
+        Raises:
+            ValueError: If an array of labels has values that the backend would cut.
+        """
+        refuse_cut_targets(y)
+        if self._embedding_losses:
+            callbacks = watched(callbacks)
+        return super().evaluate(
+            x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict=return_dict, **arguments
+        )
+
+    def get_compile_config(self):
+        if not self.compiled:
+            return None
+        return {key: keras.saving.serialize_keras_object(value) for key, value in self._compile_arguments.items()}
+
+    def compile_from_config(self, config):
+        self.compile(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+
+def refuse_pairs(samples, network):
+    """Refuse two or three arrays where the network takes one, as it does when pairs or triplets were made before."""
+    inputs = getattr(network, "inputs", None)
+    if isinstance(samples, (list, tuple)) and len(samples) in (2, 3) and inputs is not None and len(inputs) == 1:
+        raise ValueError(
+            f"`x` must be one array of samples. Received: {len(samples)}, as of pairs or triplets. The loss finds "
+            "these in each batch by itself: pass each sample once as x, and its class as y."
+        )
+
+
+def can_be_shuffled(data):
+    """Whether Keras can shuffle what `fit` is given."""
+    if isinstance(data, keras.utils.PyDataset):
+        return data.num_batches is not None
+    is_stream = is_tf_dataset(data) or is_torch_dataloader(data) or is_grain_dataset(data)
+    return not is_stream and not isinstance(data, types.GeneratorType)
+
+
+def loss_layers(state):
+    """The layers among what losses keep: those that hold their weights."""
+    return [one for one in state if isinstance(one, keras.Layer)]
+
+
+def described(state):
+    """Class, number of classes and shapes of the weights of losses, in plain JSON."""
+    return [
+        [layer.kind, layer.num_classes, [list(weight.shape) for weight in layer.weights]]
+        for layer in loss_layers(state)
+    ]
+
+
+def _listed(losses):
+    texts = [f"{kind}{f' of {number} classes' if number else ''} {shapes}" for kind, number, shapes in losses]
+    return ", ".join(texts) or "none"

@@ -1,0 +1,160 @@
+"""EmbeddingModel: backbone, dense layer, unit norm; trained by any loss of the library."""
+
+import keras
+
+from keras_epos._checks import integer
+from keras_epos.training._adopts_losses import AdoptsLosses
+from keras_epos.training._backbone import load_backbone, pooling_for, set_dtype_policy, warn_of_class_scores
+from keras_epos.training._frozen_layers import freeze_layers, frozen_layers, layers_by_path
+
+
+@keras.saving.register_keras_serializable(package="keras_epos")
+class EmbeddingModel(AdoptsLosses, keras.Model):
+    """Maps inputs to unit embeddings; compiled, trained, evaluated and saved like every Keras model.
+
+    The backbone's features (averaged over positions, if it returns maps or tokens) go through one dense layer and
+    are divided by their norm in float32. With a loss of this library the logs also report the share of anchors
+    that still have a gradient (`active_anchors`, 0 to 1) and the mean cosine similarity of the selected positives
+    and negatives (`positive_similarity`, `negative_similarity`). Weights of the loss itself are trained and saved
+    with the model.
+
+    Args:
+        backbone: A Keras model, the path of a `.keras` file, or the name of a `keras.applications` model, such as
+            `"EfficientNetV2B0"` (ImageNet weights; its preprocessing is included, so it takes RGB in 0..255).
+        embedding_dim: Number of dimensions of the embeddings.
+        freeze_batch_norm: Whether the backbone's BatchNormalization layers stay as they are: statistics, scale and
+            shift. Advisable when fine-tuning with small batches.
+        normalize: Whether embeddings are divided by their norm. Turn it off only for losses on raw embeddings, such
+            as `NPairsLoss(normalize=False)`.
+        dtype: Dtype policy, such as `"mixed_bfloat16"`; it is set on the backbone's layers too. Embeddings are
+            float32 under every policy.
+        name: Name of the model.
+
+    Call arguments:
+        inputs: What the backbone takes, usually images `(B, H, W, C)`.
+
+    Returns:
+        Embeddings, float32, `(B, embedding_dim)`, of norm 1 unless `normalize=False`.
+
+    Raises:
+        ValueError: If the backbone is none of the above, or does not return one tensor of rank 2, 3 or 4.
+
+    Examples:
+        >>> model = keras_epos.EmbeddingModel(backbone, embedding_dim=8)
+        >>> model.compile("adam", loss=keras_epos.EasyPositiveTripletLoss())
+        >>> history = model.fit(images, labels, verbose=0)
+    """
+
+    def __init__(self, backbone, embedding_dim=128, freeze_batch_norm=False, normalize=True, dtype=None, name=None):
+        embedding_dim = integer("embedding_dim", embedding_dim, 1)
+        super().__init__(name=name, dtype=dtype)
+        self.backbone = load_backbone(backbone)
+        warn_of_class_scores(self.backbone)
+        self.freeze_batch_norm = freeze_batch_norm
+        set_dtype_policy(self.backbone, self.dtype_policy)
+        self._keep_batch_norm()
+        self.pooling = None
+        self.embedding = keras.layers.Dense(embedding_dim, dtype=self.dtype_policy, name="embedding")
+        to_float32 = keras.layers.UnitNormalization if normalize else keras.layers.Identity
+        self.unit_norm = to_float32(dtype="float32", name="unit_norm")
+        if self.backbone.built and getattr(self.backbone, "input_shape", None) is not None:
+            self.build(self.backbone.input_shape)
+
+    def build(self, input_shape):
+        if not self.backbone.built:
+            self.backbone.build(input_shape)
+        features = self.backbone.compute_output_shape(input_shape)
+        self.pooling = pooling_for(features, self.dtype_policy)
+        if not self.embedding.built:
+            self.embedding.build((None, features[-1]))
+        self.built = True
+
+    def call(self, inputs, training=False):
+        features = self.backbone(inputs, training=training)
+        if self.pooling is not None:
+            features = self.pooling(features)
+        return self.unit_norm(self.embedding(features))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0], self.embedding_dim
+
+    @property
+    def embedding_dim(self):
+        """Number of dimensions of the embeddings."""
+        return self.embedding.units
+
+    @property
+    def normalize(self):
+        """Whether embeddings are divided by their norm."""
+        return isinstance(self.unit_norm, keras.layers.UnitNormalization)
+
+    @property
+    def output_dims(self):
+        """Dictionary of each output's name to the size of its last axis."""
+        return {"embedding": self.embedding_dim}
+
+    def parts(self, optimizer):
+        """The dense layer has the first optimizer of `compile`, whatever trains the backbone."""
+        return [(self.embedding, optimizer)]
+
+    def compile(self, optimizer="adam", loss=None, backbone_optimizer=None, loss_optimizer=None, **arguments):
+        """As `keras.Model.compile`, with optimizers of their own for the backbone and for the loss if wanted.
+
+        Args:
+            optimizer: Trains the dense layer, the backbone unless `backbone_optimizer` is given, and the weights of
+                the loss unless `loss_optimizer` is given.
+            loss: A loss of this library, its name such as `"multi_similarity"`, or whatever Keras takes.
+            backbone_optimizer: Optimizer of the backbone, usually with a smaller learning rate, or `None`.
+            loss_optimizer: Optimizer of the weights of the loss, usually with a learning rate 10 to 100 times as high
+                where these are proxies, or `None`.
+            arguments: All others of `keras.Model.compile`.
+        """
+        self._keep_batch_norm()
+        self._compile(optimizer, loss, backbone_optimizer, loss_optimizer, **arguments)
+
+    def _keep_batch_norm(self):
+        # Again in every compile, as `backbone.trainable = True` reaches these layers too.
+        for layer in self.backbone._flatten_layers() if self.freeze_batch_norm else ():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
+
+    def get_config(self):
+        return {
+            "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "embedding_dim": self.embedding_dim,
+            "freeze_batch_norm": self.freeze_batch_norm,
+            "normalize": self.normalize,
+            "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
+            "name": self.name,
+            # What was set on the layers afterwards: low-rank adaptation, quantization, what is trained.
+            "embedding": keras.saving.serialize_keras_object(self.embedding),
+            "frozen_layers": frozen_layers(self.own_layers()),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        if not isinstance(config["backbone"], dict):
+            # A name or path would make a file that is loaded open another one, or the network.
+            raise ValueError(
+                "`config` must hold the backbone as a serialized model. Received: "
+                f"backbone={config['backbone']!r}. To build one by name or path call {cls.__name__}(backbone)."
+            )
+        config["backbone"] = keras.saving.deserialize_keras_object(config["backbone"])
+        embedding, frozen = config.pop("embedding", None), config.pop("frozen_layers", None)
+        model = cls(**config)
+        if embedding is not None:
+            model._replace_embedding(keras.saving.deserialize_keras_object(embedding))
+        if frozen is not None:
+            freeze_layers(model.own_layers(), frozen)
+        return model
+
+    def own_layers(self):
+        """The model's layers by their path, outer ones first, without those that hold weights of a loss."""
+        return {self.name: self, **layers_by_path(self.backbone, "backbone"), "embedding": self.embedding}
+
+    def _replace_embedding(self, layer):
+        was_locked, self._tracker.locked = self._tracker.locked, False
+        self._tracker.untrack(self.embedding)
+        self.embedding = layer
+        self._tracker.locked = was_locked
