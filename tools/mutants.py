@@ -132,7 +132,8 @@ def main():
             what, where = outcome(mutant, package, root)
             counts.update([(mutant.kind, what), ("all kinds", what)])
             killers |= {where} if what == "killed" else set()
-            print(f"{what:8} {mutant.room:28} {mutant.kind:9} {mutant.old} => {mutant.new}\n{where:>12}", flush=True)
+            change = f"{mutant.old} => {mutant.new}".replace("\n", "\\n")
+            print(f"{what:8} {mutant.room:28} {mutant.kind:9} {change}\n{'':9}{where}", flush=True)
         code, failures = run(sorted(killers), package, root) if killers else (0, [])
     for kind in (*sorted({mutant.kind for mutant in mutants}), "all kinds"):
         print(f"{kind:9} " + ", ".join(f"{counts[kind, what]} {what}" for what in OUTCOMES))

@@ -78,6 +78,11 @@ def test_steps_are_independent_of_each_other():
     assert len(np.unique(np.sort(together, axis=1), axis=0)) == 50
 
 
+def test_a_seed_gives_the_batches_that_it_always_gave():
+    found = BatchIndices(np.repeat(np.arange(5), [4, 5, 6, 7, 9]), 2, 3, seed=7)(np.array([0, 5, 100]))
+    assert found.tolist() == [[8, 6, 5, 25, 24, 22], [3, 0, 1, 18, 15, 21], [14, 13, 10, 3, 1, 0]]
+
+
 def test_load_seeds_differ_for_every_sample_and_repeat_by_step():
     indices = BatchIndices(np.repeat(np.arange(20), 7), 4, 3)
     seeds = indices.load_seeds(np.arange(10))
