@@ -73,6 +73,11 @@ def test_steps_are_independent_of_each_other_and_of_earlier_trees():
     assert not np.array_equal(together, AnchorNeighborIndices(labels, 2, 3, 3, seed=6, hierarchy=hierarchy)(range(30)))
 
 
+def test_a_seed_gives_the_batches_that_it_always_gave():
+    indices = AnchorNeighborIndices(np.repeat(np.arange(8), 3), 1, 2, 2, seed=7)
+    assert indices(np.array([0, 3, 50])).tolist() == [[11, 9, 3, 5], [8, 7, 4, 5], [13, 12, 16, 15]]
+
+
 def test_small_classes_have_no_part_in_neighborhoods():
     labels = np.repeat(np.arange(10), [5, 1] * 5)
     with warnings.catch_warnings():

@@ -16,6 +16,7 @@ from keras_epos.hierarchy import (
     draw_dendrogram,
     merge,
     nearest_classes,
+    nodes_at_levels,
     spread_within,
     squared_distances,
 )
@@ -165,6 +166,11 @@ def test_groups_are_those_that_the_linkage_brings_below_the_threshold(tree):
     heights = tree.merges[:, 2]
     for level in range(1, tree.num_levels):
         assert len(tree.groups(level)) == len(tree) - np.sum(heights < tree.thresholds[level])
+
+
+def test_classes_as_far_apart_as_a_threshold_are_not_below_it():
+    nodes = nodes_at_levels(np.array([[0, 1, 1.0, 2]]), np.array([0.0, 1.0, 2.0]))
+    assert (nodes[:, 0] != nodes[:, 1]).tolist() == [True, True, False]
 
 
 def test_neighbors_by_label():
