@@ -24,8 +24,8 @@ from keras_epos.training import EmbeddingModel, MetricLearningModel, OrientedGra
 
 __version__ = "0.1.0"
 
-# The losses stand at the top, but for what finds them by name.
-del LOSSES, get  # noqa: F821
+# The losses stand at the top, but not what finds them by name, nor what they return.
+del LOSSES, LossResult, Terms, get  # noqa: F821
 
 __all__ = sorted(
     [

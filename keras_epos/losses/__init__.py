@@ -32,8 +32,18 @@ from keras_epos.losses._smooth_ap import SmoothAPLoss
 from keras_epos.losses._snr_contrastive import SNRContrastiveLoss
 from keras_epos.losses._soft_triple import SoftTripleLoss
 from keras_epos.losses._sup_con import SupConLoss
+from keras_epos.losses._terms import LossResult, Terms
 from keras_epos.losses._triplet import EasyPositiveTripletLoss, TripletLoss
 from keras_epos.losses._tuplet_margin import TupletMarginLoss
 from keras_epos.losses._weighted_sum import WeightedSum
 
-__all__ = ["LOSSES", "EmbeddingLoss", "PairLoss", "ProxyLoss", "get", *(loss.__name__ for loss in CLASSES)]
+__all__ = [
+    "LOSSES",
+    "EmbeddingLoss",
+    "LossResult",
+    "PairLoss",
+    "ProxyLoss",
+    "Terms",
+    "get",
+    *(loss.__name__ for loss in CLASSES),
+]

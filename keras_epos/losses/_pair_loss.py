@@ -71,6 +71,20 @@ class PairLoss(EmbeddingLoss):
 
     Raises:
         ValueError: If the labels are not integers, the shapes do not fit, or an argument is out of range.
+
+    Examples:
+        A loss of one's own, here the squares of all cosines of negatives and of what positives lack to 1:
+
+        >>> class Squares(keras_epos.PairLoss):
+        ...     def formula(self, positives, negatives, batch):
+        ...         pull = keras.ops.where(positives.mask, (1 - positives.similarity) ** 2, 0)
+        ...         push = keras.ops.where(negatives.mask, negatives.similarity**2, 0)
+        ...         total = keras.ops.sum(pull, axis=-1) + keras.ops.sum(push, axis=-1)
+        ...         pairs = keras.ops.sum(positives.mask, axis=-1) + keras.ops.sum(negatives.mask, axis=-1)
+        ...         return keras_epos.losses.Terms(total, valid=pairs, active=pairs)
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> print(f"{Squares(positives='easy')(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        0.287
     """
 
     metric = "cosine"
@@ -123,7 +137,7 @@ class PairLoss(EmbeddingLoss):
             batch: `Batch`.
 
         Returns:
-            `Terms`.
+            `keras_epos.losses.Terms`.
         """
         raise NotImplementedError(f"{type(self).__name__} must define formula().")
 
