@@ -78,6 +78,11 @@ def test_shuffled_batches_see_each_sample_of_the_stage_once_before_any_comes_aga
         for start in range(0, 140 - size, size):
             assert len(set(seen[start : start + size])) == size
         assert list(seen[:size]) != sorted(seen[:size])
+    # Each stage shuffles in its own way, even one that adds no part, and by the seed.
+    again = curriculum.StagedBatches(INPUTS, LABELS, np.zeros(60, int), (1, 1, 1), batch_size=60, steps=1)
+    orders = {tuple(again.indices(epoch, 0)) for epoch in range(3)}
+    other = curriculum.StagedBatches(INPUTS, LABELS, np.zeros(60, int), (1, 1, 1), batch_size=60, steps=1, seed=9)
+    assert len(orders | {tuple(other.indices(epoch, 0)) for epoch in range(3)}) == 6
 
 
 def test_balanced_batches_are_the_index_stream_of_the_stage():
