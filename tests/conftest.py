@@ -20,6 +20,10 @@ if importlib.util.find_spec("tensorflow") is None:
     collect_ignore = [
         str(path) for path in Path(__file__).parent.rglob("test_*.py") if "\nimport tensorflow" in path.read_text()
     ]
+if BACKEND == "tensorflow":
+    # XLA takes seconds to compile a model for its few steps. Tests that are about it ask for it by `jit_compile=True`,
+    # and programs in processes of their own have Keras's default.
+    keras.Model._resolve_auto_jit_compile = lambda model: False
 if BACKEND == "jax":
     import jax
 

@@ -154,7 +154,7 @@ def test_the_programs_about_re_identification_run(capsys):
 
 
 def test_the_programs_about_photographs_name_what_exists(tmp_path, monkeypatch):
-    pretrained, damaged, saved = programs("photographs.md")
+    pretrained, similar, damaged, saved = programs("photographs.md")
     names = {"keras": keras, "keras_epos": keras_epos}
     for folder in range(20):
         (tmp_path / "photos" / str(folder)).mkdir(parents=True)
@@ -167,6 +167,8 @@ def test_the_programs_about_photographs_name_what_exists(tmp_path, monkeypatch):
     exec(
         pretrained.replace('"EfficientNetV2B0"', backbone).replace("224", "24").replace("epochs=10", "epochs=1"), names
     )
+    exec(similar.replace("224", "24"), names)
+    assert len(names["rows"][0]) == 5
     (tmp_path / "photos/0/bad.png").write_bytes(b"no picture")
     names["train"] = keras_epos.datasets.image_folder("photos")[0]
     exec(damaged, names)

@@ -54,6 +54,7 @@ def test_the_door_to_photographs_learns_ten_kinds_of_clothes(tmp_path, monkeypat
         assert Path(keras_epos.export_savedmodel(names["model"], "saved_models/photos"), "saved_model.pb").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.backend("tensorflow", reason="one backend is enough for a second data set")
 @pytest.mark.skipif(not CARS.exists(), reason="needs Stanford Cars in ../shared/data")
 @pytest.mark.filterwarnings("ignore:Stanford Cars")

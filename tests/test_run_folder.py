@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("examples", "studies")]
 
 import compare_runs
 import run_folder
@@ -185,7 +185,7 @@ def test_the_record_says_what_was_used_with_its_types(tmp_path):
     assert used["loss"]["class"] == "NTXentLoss"
     assert used["loss"]["positives"] == {"class": "All"}
     assert used["loss"]["temperature"] == 0.1
-    assert (used["batch"], used["epochs"], used["learning_rate"]) == ((6, 4), 40, 1e-4)
+    assert (used["batch"], used["epochs"], used["learning_rate"]) == ((6, 4), 40, 4e-4)
     assert recorded("--data-dir", "cars", "--easy-k", "3")["loss"]["positives"]["k"] == 3
     assert set(recorded()) == {"data", "epochs", "batch", "label_noise", "seed", "loss"}
     with pytest.raises(ValueError, match=r"Received: temprature. Did you mean temperature\?"):
