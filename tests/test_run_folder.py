@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("examples", "studies")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "studies"))
 
 import compare_runs
 import run_folder
