@@ -22,7 +22,7 @@ if importlib.util.find_spec("tensorflow") is None:
     ]
 if BACKEND == "tensorflow":
     # XLA takes seconds to compile a model for its few steps. Tests that are about it ask for it by `jit_compile=True`,
-    # and programs in processes of their own have Keras's default.
+    # and the README's programs and those in processes of their own have Keras's default.
     keras.Model._resolve_auto_jit_compile = lambda model: False
 if BACKEND == "jax":
     import jax
