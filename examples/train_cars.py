@@ -286,7 +286,7 @@ def measure(model, images, targets):
         return keras_epos.retrieval.evaluate(embeddings, targets, k=K)
     found = {"class": targets.labels, "kind": targets.modes}
     return {
-        f"{name} R@1": keras_epos.retrieval.evaluate(embeddings, labels, k=(1,))["recall@1"]
+        f"{name} R@1": keras_epos.retrieval.evaluate(embeddings, labels, k=(1,), metrics="recall")["recall@1"]
         for name, labels in found.items()
     }
 

@@ -7,6 +7,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -116,19 +117,25 @@ def test_cars_interrupted_and_resumed_equals_uninterrupted(cars, tmp_path):
 
 def interrupted(folder, out, *arguments):
     """What the example says when Ctrl-C comes after its first epoch."""
-    process = subprocess.Popen(
-        [sys.executable, str(SCRIPT), *map(str, arguments)],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        # A test run started in the background ignores Ctrl-C, and so would the process here.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    while not list(out.glob("epoch-*.keras")) and process.poll() is None:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    return process.communicate()[0]
+
+    def watch():
+        while not ended.is_set():
+            if list(out.glob("epoch-*.keras")):
+                signal.raise_signal(signal.SIGINT)
+                return
+            time.sleep(0.01)
+
+    ended = threading.Event()
+    # A test run started in the background ignores Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        return run(folder, *arguments, code=130)
+    finally:
+        ended.set()
+        watcher.join()
+        signal.signal(signal.SIGINT, before)
 
 
 def test_sample_shows_both_arms_goes_on_between_them_and_is_not_written_over(tmp_path):

@@ -10,7 +10,6 @@ import pytest
 import keras_epos
 
 README = Path(__file__).parents[1] / "README.md"
-CARS = Path(__file__).parents[2] / "shared/data/cars196"
 PROGRAMS = re.findall(r"```python\n(.+?)```", README.read_text(), flags=re.DOTALL)
 
 
@@ -58,19 +57,6 @@ def test_the_door_to_photographs_learns_ten_kinds_of_clothes(tmp_path, monkeypat
     np.testing.assert_allclose(again.predict(batch, verbose=0), names["model"].predict(batch, verbose=0), atol=1e-5)
     if keras.backend.backend() == "tensorflow":
         assert Path(keras_epos.export_savedmodel(names["model"], "saved_models/photos"), "saved_model.pb").exists()
-
-
-@pytest.mark.backend("tensorflow", reason="one backend is enough for a second data set")
-@pytest.mark.skipif(not CARS.exists(), reason="needs Stanford Cars in ../shared/data")
-@pytest.mark.filterwarnings("ignore:Stanford Cars")
-def test_the_door_to_photographs_learns_twelve_models_of_cars(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    train, _ = keras_epos.datasets.cars196(CARS)
-    for label in range(0, 96, 8):
-        (tmp_path / "photos" / str(label)).mkdir(parents=True)
-        for path in np.array(train.inputs)[train.labels == label][:20]:
-            (tmp_path / "photos" / str(label) / Path(path).name).symlink_to(path)
-    check_that_it_learned(run(PROGRAMS[1]), 1 / 12, capsys)
 
 
 def test_the_loss_alone_trains_a_plain_model(capsys):

@@ -170,6 +170,13 @@ class AdoptsLosses(KnownArguments):
             arguments.setdefault("shuffle", False)
         return super().fit(x, y, batch_size, epochs, verbose, callbacks, **arguments)
 
+    def make_train_function(self, force=False):
+        # TensorFlow traces a step twice if its first trace makes the variables of the optimizer.
+        if keras.backend.backend() == "tensorflow" and self.built and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+        return super().make_train_function(force)
+
     def evaluate(
         self,
         x=None,

@@ -184,6 +184,11 @@ def taking_turns(number):
 
 
 ON_JAX = keras.backend.backend() == "jax"  # compiles each loop and each shape anew: slowest by far
+# What hardly depends on the settings of a loss is checked with one setting of each, but for PyTorch, where it is quick.
+ONE_OF_EACH = list({getattr(case.make, "func", case.make): name for name, case in reversed(LOSSES.items())}.values())
+ONE_OF_EACH = list(LOSSES) if keras.backend.backend() == "torch" else ONE_OF_EACH[::-1]
+# JAX compiles each shape anew, and each loop.
+FEW_ON_JAX = ONE_OF_EACH[::5] if ON_JAX else ONE_OF_EACH
 # Loss: strategies of positives and negatives. They take turns unless KERAS_EPOS_EVERY_COMBINATION=1 asks for all.
 COMBINATIONS = taking_turns(1 if ON_JAX else 3)
 if os.environ.get("KERAS_EPOS_EVERY_COMBINATION"):

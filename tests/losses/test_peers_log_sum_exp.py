@@ -26,6 +26,8 @@ from keras_epos.losses import (
 )
 from keras_epos.mining import Selection, Strategy
 
+pytestmark = pytest.mark.backend("tensorflow", "torch", reason="JAX is compared with the oracle")
+
 TFA = json.loads((Path(__file__).parents[1] / "compat" / "golden" / "tfa.json").read_text())
 PML = json.loads((Path(__file__).parent / "golden" / "pml.json").read_text())
 

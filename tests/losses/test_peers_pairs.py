@@ -18,6 +18,8 @@ from keras_epos.losses import (
 )
 from keras_epos.mining import Easy, SemiHard
 
+pytestmark = pytest.mark.backend("tensorflow", "torch", reason="JAX is compared with the oracle")
+
 PML = json.loads((Path(__file__).parent / "golden" / "pml.json").read_text())
 EVERYTHING = {"positives": "all", "negatives": "all", "dtype": "float64"}
 SKIP = SemiHard("skip")

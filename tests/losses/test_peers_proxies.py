@@ -18,6 +18,8 @@ from keras_epos.losses import (
     SubCenterArcFaceLoss,
 )
 
+pytestmark = pytest.mark.backend("tensorflow", "torch", reason="JAX is compared with the oracle")
+
 PML = json.loads((Path(__file__).parent / "golden" / "pml.json").read_text())
 
 # entry: the class of ours and its arguments

@@ -20,6 +20,8 @@ from keras_epos.losses import (
     SNRContrastiveLoss,
 )
 
+pytestmark = pytest.mark.backend("tensorflow", "torch", reason="JAX is compared with the oracle")
+
 PML = json.loads((Path(__file__).parent / "golden" / "pml.json").read_text())
 
 

@@ -7,6 +7,8 @@ from loss_cases import LOSSES, batch, make, numpy, tensor, value_and_gradient
 from keras_epos import losses, reference
 from keras_epos.losses._pair_loss import Memory
 
+pytestmark = pytest.mark.backend("tensorflow", "torch", reason="JAX is compared with the oracle in test_common.py")
+
 # --- references beyond the batch ---
 
 BATCH = 12

@@ -3,7 +3,7 @@
 from functools import partial
 
 import numpy as np
-from loss_cases import numpy, tensor
+from loss_cases import ON_JAX, numpy, tensor
 
 from keras_epos import losses, mining
 
@@ -17,7 +17,7 @@ def test_copies_are_at_rest_whatever_rounding_makes_of_them():
         for dtype, tolerance in (("float32", 1e-5), ("float64", 1e-12)):
             made = make(dtype=dtype)
             values = []
-            for seed in range(8):
+            for seed in range(2 if ON_JAX else 8):
                 random = np.random.default_rng(seed)
                 order, scale = random.permutation(32), random.uniform(0.5, 1.5, (32, 1))
                 values.append(float(numpy(made(labels[order], tensor((rows * scale)[order], dtype)))))
@@ -32,7 +32,7 @@ def test_a_copy_of_the_positive_is_no_farther_whatever_rounding_makes_of_it():
     ]
     for make in (*makers, partial(losses.EasyPositiveHardNegativeLoss, semi_hard=True)):
         expected, values = float(numpy(make(dtype="float64")(labels, rows))), []
-        for seed in range(3):
+        for seed in range(1 if ON_JAX else 3):
             random = np.random.default_rng(seed)
             order, scale = random.permutation(18), random.uniform(0.5, 1.5, (18, 1))
             values.append(float(numpy(make()(labels[order], tensor((rows * scale)[order], "float32")))))

@@ -186,7 +186,7 @@ def check_frequencies(counts, probabilities, rows):
 
 
 # One block and less, exactly one, just more, several, not a multiple of 64.
-@pytest.mark.parametrize("width", [1, 5, 63, 64, 65, 130, 257])
+@pytest.mark.parametrize("width", [5, 64, 130] if keras.backend.backend() == "jax" else [1, 5, 63, 64, 65, 130, 257])
 @pytest.mark.parametrize("strategy", ["random", "distance_weighted", "distance_weighted unlimited"])
 def test_frequencies_of_draws(strategy, width):
     random = np.random.default_rng(width)

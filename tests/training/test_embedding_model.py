@@ -88,13 +88,11 @@ def test_logs_stay_clean_with_another_loss():
     assert set(model.fit(IMAGES, np.zeros((48, 5)), verbose=0).history) == {"loss"}
 
 
-@pytest.mark.parametrize("separate", [False, True])
-def test_weights_of_the_loss_are_trained_saved_and_resumed(tmp_path, separate):
+def test_weights_of_the_loss_are_trained_saved_and_resumed(tmp_path):
     keras.utils.set_random_seed(0)
     model = EmbeddingModel(maps_backbone(), 5)
     loss = MarginLoss(learn_boundary="class", num_classes=4, negatives="hard")
-    backbone_optimizer = keras.optimizers.Adam(1e-3) if separate else None
-    model.compile(keras.optimizers.Adam(1e-2), loss=loss, backbone_optimizer=backbone_optimizer)
+    model.compile(keras.optimizers.Adam(1e-2), loss=loss)
     fit(model)
     (layer,) = loss.adopt()
     assert abs(values(layer.weights)[0] - 1.2).min() > 1e-3
@@ -130,6 +128,22 @@ def test_a_plain_model_trains_with_a_loss_and_refuses_one_with_weights():
     model.compile("adam", loss=MarginLoss(learn_boundary="global", negatives="hard"))
     with pytest.raises(ValueError, match="EmbeddingModel"):
         fit(model)
+
+
+@pytest.mark.backend("tensorflow", reason="the others do not trace, or trace otherwise")
+@pytest.mark.parametrize("separate", [False, True])
+def test_a_step_is_traced_once(separate):
+    traced = []
+
+    class Counting(TripletLoss):
+        def formula(self, *arguments):
+            traced.append(1)
+            return super().formula(*arguments)
+
+    model = EmbeddingModel(maps_backbone(), 5)
+    model.compile("adam", loss=Counting(), backbone_optimizer="adam" if separate else None)
+    fit(model, epochs=2)
+    assert len(traced) == 1
 
 
 def test_backbone_optimizer_moves_the_backbone_alone():
@@ -178,6 +192,7 @@ def test_backbone_from_a_file_and_back(tmp_path):
     np.testing.assert_array_equal(values(model.backbone.weights)[0], values(trunk.weights)[0])
 
 
+@pytest.mark.backend("tensorflow", "torch", reason="JAX takes long to compile the network")
 def test_backbone_by_name_includes_its_preprocessing(monkeypatch, tmp_path):
     real = keras.applications.MobileNetV2
 
