@@ -13,7 +13,7 @@ README = Path(__file__).parents[1] / "README.md"
 PROGRAMS = re.findall(r"```python\n(.+?)```", README.read_text(), flags=re.DOTALL)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def compiled_as_for_a_reader(monkeypatch):
     if "_resolve_auto_jit_compile" in vars(keras.Model):  # see conftest.py
         monkeypatch.delattr(keras.Model, "_resolve_auto_jit_compile")
@@ -59,14 +59,14 @@ def test_the_door_to_photographs_learns_ten_kinds_of_clothes(tmp_path, monkeypat
         assert Path(keras_epos.export_savedmodel(names["model"], "saved_models/photos"), "saved_model.pb").exists()
 
 
-def test_the_loss_alone_trains_a_plain_model(capsys):
+def test_the_loss_alone_trains_a_plain_model(compiled_as_for_a_reader, capsys):
     run(PROGRAMS[0])
     shown = re.search(r"Recall@1 of the hidden kinds: ([\d.]+)%", capsys.readouterr().out)
     assert float(shown[1]) > 50
 
 
 @pytest.mark.backend("tensorflow", reason="the program calls `.map` of tf.data")
-def test_the_door_to_re_identification_trains_two_outputs():
+def test_the_door_to_re_identification_trains_two_outputs(compiled_as_for_a_reader):
     people, cameras = np.arange(48) % 6, np.arange(48) // 6 % 4
     images = np.random.default_rng(0).normal(size=(48, 8, 4, 3)).astype("float32") + people[:, None, None, None]
     image = keras.Input((8, 4, 3))

@@ -314,32 +314,33 @@ def compiled(function, jit_compile=False):
     return tf.function(function, jit_compile=jit_compile)
 
 
+def step_of(name):
+    return lambda y, x: (LABELED[name](y, x), gradient(lambda rows: LABELED[name](y, rows), x))
+
+
+def check_equal(found, expected):
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(numpy(one), numpy(other), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.backend("tensorflow", "jax", reason="PyTorch runs losses eagerly")
-@pytest.mark.parametrize(
-    ("name", "jit_compile"),
-    [(name, False) for name in LABELED] + [("semi-hard", True), ("hard soft", True), ("lifted", True)],
-)
-def test_compiled_equals_eager(name, jit_compile):
-    labels = ops.convert_to_tensor(np.array([0, 0, 1, 1, 0, 2]))
-
-    def step(y, x):
-        return LABELED[name](y, x), gradient(lambda rows: LABELED[name](y, rows), x)
-
-    found = compiled(step, jit_compile)(labels, tensor(ROWS))
-    for value, expected in zip(found, step(labels, tensor(ROWS)), strict=True):
-        np.testing.assert_allclose(numpy(value), numpy(expected), rtol=1e-5, atol=1e-6)
+@pytest.mark.parametrize("name", ["semi-hard", "hard soft", "lifted"])
+def test_compiled_by_xla_equals_eager(name):
+    labels, step = ops.convert_to_tensor(np.array([0, 0, 1, 1, 0, 2])), step_of(name)
+    check_equal(compiled(step, jit_compile=True)(labels, tensor(ROWS)), step(labels, tensor(ROWS)))
 
 
 @pytest.mark.backend("tensorflow", reason="unknown batch sizes are TensorFlow's")
 @pytest.mark.parametrize("name", LABELED)
-def test_batches_of_unknown_size(name):
+def test_a_graph_for_batches_of_unknown_size_equals_eager(name):
     import tensorflow as tf
 
     signature = [tf.TensorSpec([None], "int64"), tf.TensorSpec([None, 4], "float32")]
-    traced = tf.function(LABELED[name], input_signature=signature)
+    step = step_of(name)
+    traced = tf.function(step, input_signature=signature)
     for number in (6, 3, 1):
-        expected = numpy(LABELED[name](LABELS[:number], tensor(ROWS[:number])))
-        np.testing.assert_allclose(numpy(traced(LABELS[:number], tensor(ROWS[:number]))), expected, rtol=1e-5)
+        labels, rows = tensor(LABELS[:number], "int64"), tensor(ROWS[:number])
+        check_equal(traced(labels, rows), step(labels, rows))
 
 
 @pytest.mark.backend("tensorflow", reason="sparse tensors of TensorFlow")
@@ -442,8 +443,7 @@ def test_models_come_back_in_a_fresh_process(tmp_path):
     np.save(tmp_path / "labels.npy", LABELS)
     for number, name in enumerate(["semi-hard", "hard", "lifted"]):
         model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-        model.compile("sgd", loss=MADE[name]())
-        model.fit(inputs, LABELS, verbose=0)
+        model.compile("sgd", loss=MADE[name](), run_eagerly=True)
         value = model.evaluate(inputs, LABELS, verbose=0)
         model.save(tmp_path / f"{number}.keras")
         expected.append([model.loss.get_config(), type(model.loss).__name__, pytest.approx(value, rel=1e-5)])
@@ -488,9 +488,7 @@ def test_training_on_similarities(loss, tmp_path):
     ("name", "policy"),
     [
         ("semi-hard", "float32"),
-        ("semi-hard manhattan", "mixed_float16"),
         ("hard", "mixed_float16"),
-        ("hard soft", "float32"),
         ("lifted", "mixed_float16"),
     ],
 )

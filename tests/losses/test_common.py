@@ -136,8 +136,9 @@ def test_float32_is_close_to_the_oracle_and_lengths_do_not_matter_even_when_thei
 
 @pytest.mark.parametrize("loss", ["triplet", "margin"] if ON_JAX else ONE_OF_EACH)
 def test_degenerate_batches_stay_finite_and_empty_ones_are_exactly_zero(loss):
-    cases = list(DEGENERATE.items())[EVERY_LOSS.index(loss) % 2 :: 2] if ON_JAX else DEGENERATE.items()
-    for place, (case, (labels, embeddings, is_zero)) in enumerate(cases):
+    for place, (case, (labels, embeddings, is_zero)) in enumerate(DEGENERATE.items()):
+        if keras.backend.backend() != "torch" and (place + EVERY_LOSS.index(loss)) % 2:
+            continue  # the other half is the next loss's
         # Small batches have fewer samples than the strategies of two ask for.
         few = (("easy 2", "hard 2"),) if len(labels) < 3 else ()
         combinations = (("all", "all"), ("easy", "semi_hard"), *few)

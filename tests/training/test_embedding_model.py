@@ -228,24 +228,37 @@ def test_backbones_that_cannot_be(backbone, message):
         EmbeddingModel(backbone, 5)
 
 
+PROGRAM = """
+import json, sys, keras, numpy, keras_epos
+model = keras.saving.load_model(sys.argv[1])
+images = numpy.load(sys.argv[2])
+found = [
+    model.loss.get_config(),
+    type(model.optimizer).__name__,
+    keras.ops.convert_to_numpy(model.loss.proxies).tolist(),
+    model.predict(images, verbose=0).tolist(),
+    model.fit(images, numpy.arange(48) % 4, batch_size=24, shuffle=False, verbose=0).history["loss"],
+]
+print(json.dumps(found))
+"""
+
+
 def test_a_fresh_process_loads_and_goes_on(tmp_path):
     model = EmbeddingModel(maps_backbone(), 5, freeze_batch_norm=True)
-    model.compile("adam", loss=EasyPositiveTripletLoss(margin=0.3), backbone_optimizer="sgd")
+    loss = keras_epos.ProxyAnchorLoss(4, margin=0.3)
+    model.compile("adam", loss=loss, backbone_optimizer="sgd", loss_optimizer=keras.optimizers.Adam(0.1))
     fit(model)
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "images.npy", IMAGES)
-    program = f"""
-import json, keras, numpy, keras_epos
-model = keras.saving.load_model({str(tmp_path / "model.keras")!r})
-images = numpy.load({str(tmp_path / "images.npy")!r})
-embeddings = model.predict(images, verbose=0)
-model.fit(images, numpy.arange(48) % 4, verbose=0)
-print(json.dumps([model.loss.margin, type(model.optimizer).__name__, embeddings.tolist()]))
-"""
-    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    margin, optimizer, embeddings = json.loads(output.splitlines()[-1])
-    assert (margin, optimizer) == (0.3, "MultiOptimizer")
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path / "model.keras"), str(tmp_path / "images.npy")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    config, optimizer, proxies, embeddings, history = json.loads(done.stdout.splitlines()[-1])
+    assert config == json.loads(json.dumps(loss.get_config()))
+    assert optimizer == "MultiOptimizer"
+    np.testing.assert_allclose(proxies, keras.ops.convert_to_numpy(loss.proxies), rtol=1e-6)
     np.testing.assert_allclose(embeddings, model.predict(IMAGES, verbose=0), atol=1e-6)
+    assert history == pytest.approx(fit(model)["loss"], rel=1e-5)
 
 
 def test_losses_by_name():

@@ -1,9 +1,5 @@
 """Proxies in an EmbeddingModel: trained, saved, resumed, left out of an export; their own learning rate."""
 
-import json
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -159,31 +155,6 @@ def test_saved_and_resumed_exactly(tmp_path, make, others):
     assert fit(loaded, 3)["loss"] == pytest.approx(fit(model, 3)["loss"], rel=1e-6)
     for one, other in zip(values(model), values(loaded), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
-
-
-PROGRAM = """
-import json, sys, keras, numpy as np, keras_epos
-model = keras.saving.load_model(sys.argv[1])
-inputs, labels = np.random.default_rng(0).normal(size=(48, 6)).astype("float32"), np.arange(48) % 4
-proxies = keras.ops.convert_to_numpy(model.loss.proxies).tolist()
-loss = model.fit(inputs, labels, batch_size=48, shuffle=False, verbose=0).history["loss"]
-print(json.dumps([model.loss.get_config(), proxies, loss]))
-"""
-
-
-def test_a_fresh_process_goes_on(tmp_path):
-    loss = ProxyAnchorLoss(4, name="proxies")
-    model = compiled(keras.optimizers.Adam(0.01), loss=loss, loss_optimizer=keras.optimizers.Adam(0.1))
-    fit(model)
-    model.save(tmp_path / "model.keras")
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path / "model.keras")], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    config, proxies, history = json.loads(done.stdout.splitlines()[-1])
-    assert config == json.loads(json.dumps(loss.get_config()))
-    np.testing.assert_allclose(proxies, values(model)[0], rtol=1e-6)
-    assert history == pytest.approx(fit(model)["loss"], rel=1e-5)
 
 
 def test_compiled_again_with_other_proxies():
