@@ -2,7 +2,7 @@
 
 Ten kinds of clothes carry only four coarse labels, and a tenth of those are wrong. The table says what is left of the
 kinds, which training never saw, and the picture shows it: every dot is a test image (half of them),
-coloured by its kind.
+colored by its kind.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from train_cars import small_network
 
 import keras_epos
 
-# Kinds of one class share a colour family: tops blue to green, long wear red, shoes brown, the bag grey.
-COLOURS = {
+# Kinds of one class share a color family: tops blue to green, long wear red, shoes brown, the bag grey.
+COLORS = {
     "T-shirt": "#08519c",
     "Pullover": "#41b6c4",
     "Coat": "#006d2c",
@@ -95,18 +95,18 @@ def print_table(rows):
 
 
 def draw(path, embeddings, test, rows):
-    """A projection to two dimensions for each kind of positives, coloured by the hidden kinds."""
+    """A projection to two dimensions for each kind of positives, colored by the hidden kinds."""
     from sklearn.manifold import TSNE
 
     figure, axes = plt.subplots(1, len(embeddings), figsize=(10.5, 5.4), dpi=150, layout="constrained")
     for axis, (name, points) in zip(axes, embeddings.items(), strict=True):
         shown = np.random.default_rng(0).permutation(len(points))[:1000]
         flat = TSNE(init="pca", metric="cosine", random_state=0).fit_transform(points[shown])
-        axis.scatter(*flat.T, c=[COLOURS[test.mode_names[mode]] for mode in test.modes[shown]], s=10, linewidths=0)
+        axis.scatter(*flat.T, c=[COLORS[test.mode_names[mode]] for mode in test.modes[shown]], s=10, linewidths=0)
         axis.set_title(f"{name} positives: kind R@1 {rows[name]['mode_recall@1']:.0%}", size=12)
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
-    dots = [plt.Line2D([], [], marker="o", linestyle="", color=colour, label=kind) for kind, colour in COLOURS.items()]
+    dots = [plt.Line2D([], [], marker="o", linestyle="", color=color, label=kind) for kind, color in COLORS.items()]
     figure.legend(handles=dots, loc="outside lower center", ncols=10, frameon=False, handletextpad=0.1, columnspacing=1)
     figure.savefig(path)
     plt.close(figure)

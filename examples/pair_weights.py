@@ -31,7 +31,7 @@ LOSSES = {
     "binomial_deviance": keras_epos.BinomialDevianceLoss(),
     "nt_xent": keras_epos.NTXentLoss(0.1),
 }
-COLOURS = (RIGHT, WRONG, *OTHERS)
+COLORS = (RIGHT, WRONG, *OTHERS)
 
 
 def main():
@@ -65,9 +65,9 @@ def weights(loss, positives, negatives):
 
 def draw(path, drawn):
     figure, panels = plt.subplots(1, 2, figsize=(8.4, 3.6), dpi=150, sharey=True)
-    for colour, (name, (grid, *sides)) in zip(COLOURS, drawn.items(), strict=False):
+    for color, (name, (grid, *sides)) in zip(COLORS, drawn.items(), strict=False):
         for axes, values in zip(panels, sides, strict=True):
-            axes.plot(grid, values, color=colour, linewidth=1.8, label=name.replace("_", "-"))
+            axes.plot(grid, values, color=color, linewidth=1.8, label=name.replace("_", "-"))
     for axes, title in zip(panels, ("pull on a positive", "push on a negative"), strict=True):
         axes.set_title(title, size=10, loc="left")
         axes.set(xlabel="similarity to the anchor", xlim=(-1, 1), xticks=(-1, -0.5, 0, 0.5, 1))

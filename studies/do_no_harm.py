@@ -1,6 +1,6 @@
 """Find a way of fine-tuning that does not end below the frozen backbone on classes that the backbone knows.
 
-From a folder of photographs (folders in it are the classes) it makes views of each: turned, cut, recoloured, blurred,
+From a folder of photographs (folders in it are the classes) it makes views of each: turned, cut, recolored, blurred,
 partly covered, on another background. Half of the classes train; on the other half a view must find another
 photograph of its class. With --data-dir it takes Cars196 as it is: 70 of the 98 training classes train, 28 test.
 Of the classes to train --hold-out are kept back: by them `BestInterpolation` chooses how far to go from the start.
@@ -179,7 +179,7 @@ def opened(path):
 
 
 def view(photograph, background, draw):
-    """Turned, on a blurred background, cut, mirrored, recoloured, blurred, partly covered, saved as JPEG."""
+    """Turned, on a blurred background, cut, mirrored, recolored, blurred, partly covered, saved as JPEG."""
     turned = photograph.rotate(draw.uniform(-18, 18), Image.Resampling.BILINEAR)
     ground = Image.new("RGBA", background.size, "gray")
     ground = Image.alpha_composite(ground, background).resize(turned.size).filter(ImageFilter.GaussianBlur(6))

@@ -17,7 +17,7 @@ TREES = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for p
 
 # Module or folder: all that it may import of ours. What is not named here may import what it likes, and all may import
 # what lies on the ground floor.
-GROUND_FLOOR = {"_checks", "_features", "_labels", "_outputs", "_rows"}
+GROUND_FLOOR = {"_checks", "_features", "_keras_private", "_labels", "_outputs", "_rows"}
 ALLOWED = {
     **{ground: set() for ground in GROUND_FLOOR},
     "_config": set(),
@@ -126,6 +126,11 @@ def test_the_losses_do_not_import_tensorflow_on_other_backends(backend):
     }
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:] or "tensorflow was imported"
+
+
+def test_private_names_of_keras_stand_in_one_file():
+    found = [path.relative_to(PACKAGE).as_posix() for path in FILES if "keras.src" in path.read_text()]
+    assert found == ["_keras_private.py"]
 
 
 def test_the_oracle_imports_numpy_only():

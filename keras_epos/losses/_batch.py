@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 from keras import ops
-from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
+from keras_epos._keras_private import in_symbolic_scope
 from keras_epos._labels import refuse_cut_labels
 from keras_epos._pairs import is_known
 

@@ -63,7 +63,7 @@ class CrossBatchMemory(EmbeddingLoss):
     needs_adoption = True
     takes_label_rows = True
 
-    def __init__(self, loss, size, warm_up_steps=0, memory_positives=True, label_dim=None, name=None):
+    def __init__(self, loss, size, *, warm_up_steps=0, memory_positives=True, label_dim=None, name=None):
         loss = revived(loss, PairLoss)
         if not isinstance(loss, PairLoss):
             raise ValueError(f"`loss` must be a keras_epos pair loss. Received: loss={loss!r}")

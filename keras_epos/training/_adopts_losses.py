@@ -7,10 +7,9 @@ import warnings
 
 import keras
 import numpy as np
-from keras.src.trainers.data_adapters import is_grain_dataset, is_tf_dataset, is_torch_dataloader
-from keras.src.utils.tracking import DotNotTrackScope
 
 from keras_epos._config import KnownArguments
+from keras_epos._keras_private import DotNotTrackScope, is_grain_dataset, is_tf_dataset, is_torch_dataloader
 from keras_epos.losses._recording import recording
 from keras_epos.training._loss_structure import resolved, warn_of_classification
 from keras_epos.training._means import EpochLoss, LossOfEachOutput, MeasuredMean

@@ -2,8 +2,8 @@
 
 import keras
 from keras import ops
-from keras.src.trainers.compile_utils import CompileLoss
 
+from keras_epos._keras_private import CompileLoss
 from keras_epos.losses import EmbeddingLoss
 from keras_epos.losses._recording import recorded
 

@@ -203,6 +203,11 @@ def test_arguments_are_checked(settings, message):
         CrossBatchMemory(**{"loss": losses.TripletLoss(), "size": 8, **settings})
 
 
+def test_what_a_peer_takes_by_position_is_not_taken_for_something_else():
+    with pytest.raises(TypeError, match="positional arguments"):
+        CrossBatchMemory(losses.TripletLoss(), 64, 1024)
+
+
 def test_ids_are_asked_for():
     made = adopted(losses.TripletLoss())
     with pytest.raises(ValueError, match="must hold sample ids beside the labels"):

@@ -3,8 +3,8 @@
 import keras
 import numpy as np
 from keras import ops
-from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
+from keras_epos._keras_private import in_symbolic_scope
 from keras_epos.losses._batch import labels_and_embeddings
 
 # Whole numbers below these are exact, and so are their neighbors.
