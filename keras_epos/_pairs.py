@@ -43,8 +43,8 @@ def masks(labels, reference_labels, offset=0, ignore_label=None, same_class=equa
     Args:
         labels: Integers `(A,)`, or rows `(A, L)` if `same_class` takes them.
         reference_labels: Integers `(R,)`, or rows `(R, L)`.
-        offset: Row of the references that holds the first anchor, so that an anchor is never its own
-            positive; `None` when the references do not contain the anchors.
+        offset: Row of the references that holds the first anchor, or integers `(A,)`, the row of each, so that an
+            anchor is never its own positive; `None` when the references do not contain the anchors.
         ignore_label: Label that is neither anchor, positive nor negative, or `None`; a row with it anywhere is left
             out.
         same_class: `(labels, reference_labels) -> booleans (A, R)`, see `keras_epos.same_class`.
@@ -55,8 +55,8 @@ def masks(labels, reference_labels, offset=0, ignore_label=None, same_class=equa
     same = ops.cast(same_class(labels, reference_labels), "bool")
     positives, negatives = same, ops.logical_not(same)
     if offset is not None:
-        rows = ops.arange(ops.shape(labels)[0], dtype="int32")[:, None] + offset
-        itself = rows == ops.arange(ops.shape(reference_labels)[0], dtype="int32")[None, :]
+        rows = ops.arange(ops.shape(labels)[0], dtype="int32") + offset if isinstance(offset, int) else offset
+        itself = rows[:, None] == ops.arange(ops.shape(reference_labels)[0], dtype="int32")[None, :]
         positives, negatives = (ops.logical_and(side, ops.logical_not(itself)) for side in (positives, negatives))
     if ignore_label is not None:
         known = ops.logical_and(
@@ -129,8 +129,7 @@ def masked_logsumexp(values, mask):
     # The shift is finite and the mask is applied before exp: nothing overflows on either pass.
     shifted = ops.where(mask, values - largest[..., None], LOWEST)
     total = ops.sum(ops.exp(shifted), axis=-1)
-    some = total > 0
-    return ops.where(some, ops.log(ops.where(some, total, 1.0)) + largest, LOWEST)
+    return ops.log(ops.where(total > 0, total, 1.0)) + largest
 
 
 def masked_mean(values, mask):

@@ -10,8 +10,13 @@ from keras_epos._gradient import gradient
 from keras_epos._pairs import LOWEST, masked_mean, masks, products, row_similarity, share, to_similarity, unit
 from keras_epos.losses._batch import at_least_one_row, known_rows
 from keras_epos.losses._embedding_loss import EmbeddingLoss
+from keras_epos.losses._strips import by_strips
 
 METRICS = ("cosine", "euclidean", "squared_euclidean")
+
+
+# From so many rows on a matrix of all pairs is not made where few of them are chosen.
+LARGE = 1024
 
 
 class Batch(NamedTuple):
@@ -19,14 +24,34 @@ class Batch(NamedTuple):
 
     Attributes:
         labels: `(A,)` integers, or rows `(A, L)`.
-        products: `(A, R)` inner products of the anchors with all references, cosines unless the loss takes raw
-            embeddings. The anchors are the first `A` references; others come from a memory.
         dim: Number of dimensions of the embeddings.
+        make_products: Function that returns `products`.
     """
 
     labels: object
-    products: object
     dim: int
+    make_products: object
+
+    @property
+    def products(self):
+        """`(A, R)` inner products of the anchors with all references, cosines unless the loss takes raw embeddings.
+
+        The anchors are the first `A` references; others come from a memory.
+        """
+        return self.make_products()
+
+
+class Found(NamedTuple):
+    """What mining found: `keras_epos.mining.Selection`s whose similarities are cosines, without gradient.
+
+    Attributes:
+        positives, negatives: `Selection`.
+        valid: Booleans `(A, 1)`: whether an anchor has a positive and a negative to choose.
+    """
+
+    positives: object
+    negatives: object
+    valid: object
 
 
 class Memory(NamedTuple):
@@ -156,16 +181,22 @@ class PairLoss(EmbeddingLoss):
         rows = references = self.prepared(embeddings)
         if memory is not None:
             references = ops.concatenate([rows, self.prepared(memory.embeddings)], axis=0)
-        all_products = products(rows, references)
 
         def similarity(indices=None):
             if indices is None:
-                return self.similarity(all_products, rows, references)
+                return self.similarity(batch.products, rows, references)
             # Only the selected rows are differentiated, not the B x B product: O(B D) on the way back.
             return self.row_similarity(rows, ops.take(references, indices, axis=0))
 
-        cosine = all_products if self.normalize else products(unit(rows), unit(references))
-        return self._terms_of(labels, ops.stop_gradient(cosine), all_products, similarity, rows.shape[-1], memory)
+        if memory is None and self._is_mined_in_strips(rows.shape[0]):
+            batch = Batch(labels, rows.shape[-1], lambda: products(rows, references))
+            found = self._found_in_strips(labels, ops.stop_gradient(rows))
+        else:
+            all_products = products(rows, references)
+            batch = Batch(labels, rows.shape[-1], lambda: all_products)
+            cosine = all_products if self.normalize else products(unit(rows), unit(references))
+            found = self._found(labels, ops.stop_gradient(cosine), rows.shape[-1], memory)
+        return self._terms_of(found, similarity, batch)
 
     def similarity(self, products, rows, references):
         """`(A, R)` in the metric of the loss, from the inner products of `rows` and `references`."""
@@ -175,24 +206,26 @@ class PairLoss(EmbeddingLoss):
         """Similarity of each row `(A, D)` to its own chosen references `(A, K, D)`: `(A, K)`."""
         return row_similarity(rows, chosen, self.metric)
 
-    def _terms_of(self, labels, cosine, all_products, similarity, dim, memory=None):
-        """From labels to masks, from these to what is chosen, and from that to the formula.
+    def _is_mined_in_strips(self, size):
+        strategies = (self.positives, self.negatives)
+        return all(one.is_by_anchor for one in strategies) and (size is None or size > LARGE)
+
+    def _found(self, labels, cosine, dim, memory=None, positions=None):
+        """`Found` of the anchors at `positions`, or of all.
 
         Args:
-            labels: Integers `(A,)`, or rows `(A, L)`.
+            labels: Integers `(B,)`, or rows `(B, L)`.
             cosine: `(A, R)` without gradient, what strategies compare.
-            all_products: `(A, R)` inner products of the anchors with all references.
-            similarity: Function of indices `(A, K)`, or of nothing for all, to similarities in the metric of the loss.
-                It is the one thing that is differentiated: by the embeddings in training, by the similarities
-                themselves in `pair_weights`.
             dim: Number of dimensions.
             memory: `Memory` or `None`.
-
-        Returns:
-            `Terms` with statistics.
+            positions: Integers `(A,)`, which of the references the anchors are, or `None` for the first ones.
         """
         positive_mask, negative_mask = masks(
-            labels, labels, ignore_label=self.ignore_label, same_class=self.same_class_function
+            labels if positions is None else ops.take(labels, positions, axis=0),
+            labels,
+            0 if positions is None else positions,
+            self.ignore_label,
+            self.same_class_function,
         )
         if memory is not None:
             if memory.distinct is not None:
@@ -205,15 +238,49 @@ class PairLoss(EmbeddingLoss):
         positive_mask = ops.logical_and(positive_mask, valid)
         negative_mask = ops.logical_and(negative_mask, valid)
         positive, negative = self.select(cosine, positive_mask, negative_mask, dim)
+        return Found(
+            positive._replace(similarity=positive.of(cosine)), negative._replace(similarity=negative.of(cosine)), valid
+        )
+
+    def _found_in_strips(self, labels, rows):
+        """As `_found`, without a matrix of all pairs."""
+        directions = rows if self.normalize else unit(rows)
+
+        def of_strip(positions):
+            cosine = products(ops.take(directions, positions, axis=0), directions)
+            found = self._found(labels, cosine, rows.shape[-1], positions=positions)
+            sides = [
+                (ops.cast(side.indices, "int32"), side.mask, side.similarity)
+                for side in (found.positives, found.negatives)
+            ]
+            return *sides[0], *sides[1], found.valid
+
+        dtypes = ("int32", "bool", self.dtype)
+        found = by_strips(of_strip, ops.shape(rows)[0], (*dtypes, *dtypes, "bool"))
+        return Found(mining.Selection(*found[:3]), mining.Selection(*found[3:6]), found[6])
+
+    def _terms_of(self, found, similarity, batch):
+        """From what was found to the formula.
+
+        Args:
+            found: `Found`.
+            similarity: Function of indices `(A, K)`, or of nothing for all, to similarities in the metric of the loss.
+                It is the one thing that is differentiated: by the embeddings in training, by the similarities
+                themselves in `pair_weights`.
+            batch: `Batch`.
+
+        Returns:
+            `Terms` with statistics.
+        """
         sides = []
-        for selection, paired in ((positive, False), (negative, self.negatives.relative)):
-            dense = paired and positive.indices is None
+        for selection, paired in ((found.positives, False), (found.negatives, self.negatives.relative)):
+            dense = paired and found.positives.indices is None
             chosen = selection.of(similarity()) if dense else similarity(selection.indices)
             sides.append(selection._replace(similarity=chosen, paired=paired))
-        terms = self.formula(*sides, Batch(labels, all_products, dim))
+        terms = self.formula(*sides, batch)
         if terms.valid is None:
-            terms = terms._replace(valid=ops.cast(valid[:, 0], self.dtype))
-        return terms._replace(statistics=self._observed(cosine, positive, negative, valid, terms))
+            terms = terms._replace(valid=ops.cast(found.valid[:, 0], self.dtype))
+        return terms._replace(statistics=self._observed(found, terms))
 
     def select(self, cosine, positive_mask, negative_mask, dim):
         """`Selection` of the positives and of the negatives, on similarities without gradient."""
@@ -228,13 +295,13 @@ class PairLoss(EmbeddingLoss):
         chosen = self.negatives.select(-cosine, negative_mask, "negatives", threshold=threshold)
         return mining.Selection(chosen.indices, ops.logical_and(chosen.mask, positive.mask))
 
-    def _observed(self, cosine, positive, negative, valid, terms):
-        active = ops.cast(ops.stop_gradient(terms.active) > 0, cosine.dtype)
+    def _observed(self, found, terms):
+        active = ops.cast(ops.stop_gradient(terms.active) > 0, self.dtype)
         return {
-            "valid_anchors": share(valid, cosine.dtype),
-            "active_anchors": masked_mean(active, valid[:, 0]),
-            "positive_similarity": masked_mean(positive.of(cosine), positive.mask),
-            "negative_similarity": masked_mean(negative.of(cosine), negative.mask),
+            "valid_anchors": share(found.valid, self.dtype),
+            "active_anchors": masked_mean(active, found.valid[:, 0]),
+            "positive_similarity": masked_mean(found.positives.similarity, found.positives.mask),
+            "negative_similarity": masked_mean(found.negatives.similarity, found.negatives.mask),
         }
 
     def pair_weights(self, labels, embeddings):
@@ -256,7 +323,7 @@ class PairLoss(EmbeddingLoss):
         size = ops.shape(embeddings)[0]
         labels, rows = at_least_one_row(labels, known_rows(labels, embeddings, self.ignore_label))
         rows = self.prepared(rows)
-        cosine = products(unit(rows), unit(rows))
+        found = self._found(labels, products(unit(rows), unit(rows)), rows.shape[-1])
 
         def total(all_products):
             dense = self.similarity(all_products, rows, rows)
@@ -264,6 +331,7 @@ class PairLoss(EmbeddingLoss):
             def similarity(indices=None):
                 return dense if indices is None else ops.take_along_axis(dense, indices, axis=-1)
 
-            return ops.sum(self._terms_of(labels, cosine, all_products, similarity, rows.shape[-1]).total)
+            batch = Batch(labels, rows.shape[-1], lambda: all_products)
+            return ops.sum(self._terms_of(found, similarity, batch).total)
 
         return gradient(total, products(rows, rows))[:size, :size]

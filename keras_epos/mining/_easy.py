@@ -30,6 +30,8 @@ class Easy(Strategy):
         0.967
     """
 
+    is_by_anchor = True
+
     def __init__(self, k=1, copies_above=0.9999, copies="last"):
         self.k = integer("k", k, 1)
         if not 0 < copies_above <= 1:

@@ -20,6 +20,8 @@ class Hard(Strategy):
         0.967
     """
 
+    is_by_anchor = True
+
     def __init__(self, k=1):
         self.k = integer("k", k, 1)
 

@@ -26,6 +26,7 @@ class SemiHard(Strategy):
     """
 
     relative = True
+    is_by_anchor = True
     sides = ("negatives",)
 
     def __init__(self, fallback="easiest"):
@@ -41,11 +42,11 @@ class SemiHard(Strategy):
     def _one(self, ease, mask, threshold):
         # A copy of the positive is as far as that, whatever rounding makes of it.
         farther = ops.logical_and(mask, ops.logical_not(is_at_rest(ease - threshold)))
-        chosen = first(-ease, farther, 1)
         if self.fallback == "skip":
-            return chosen
-        other = first(ease if self.fallback == "easiest" else -ease, mask, 1)
-        return Selection(ops.where(chosen.mask, chosen.indices, other.indices), ops.logical_or(chosen.mask, other.mask))
+            return first(-ease, farther, 1)
+        is_some = ops.any(farther, axis=-1, keepdims=True)
+        candidates = ops.where(is_some, farther, mask)
+        return first(-ease if self.fallback == "hardest" else ops.where(is_some, -ease, ease), candidates, 1)
 
     def _one_for_each(self, ease, mask, threshold):
         wanted = threshold > LOWEST

@@ -42,6 +42,9 @@ class Strategy(KnownArguments):
     count = 1
     # Whether the choice depends on the positive that was selected, one choice for each of them.
     relative = False
+    # Whether the choice for an anchor depends on its own row alone, and is the same each time. Large batches are then
+    # mined a strip of anchors at a time.
+    is_by_anchor = False
     # What can be chosen so.
     sides = SIDES
 
@@ -87,7 +90,11 @@ def first(values, mask, number):
     """The `number` largest values under `mask`; the lowest index wins a tie."""
     values = ops.where(mask, values, LOWEST)
     if number == 1:
-        indices = ops.argmax(values, axis=-1)[:, None]
+        # Two passes that XLA does with vectors; its argmax takes longer than both.
+        columns = ops.arange(ops.shape(values)[-1], dtype="int32")[None, :]
+        is_largest = values == ops.max(values, axis=-1, keepdims=True)
+        last = ops.shape(values)[-1] - 1  # where all are NaN
+        indices = ops.min(ops.where(is_largest, columns, last), axis=-1, keepdims=True)
     elif keras.backend.backend() == "torch":
         # Its top_k breaks ties as it likes; its sort is stable.
         indices = ops.argsort(-values, axis=-1)[:, :number]

@@ -179,6 +179,13 @@ def test_an_anchor_alone_is_left_out_of_the_semi_hard_loss():
     np.testing.assert_allclose(numpy(found), np.mean(terms), rtol=1e-5)
 
 
+def test_a_negative_as_far_as_the_positive_is_not_farther_in_triplets():
+    # From 0: the positive at 1, negatives at -1 and 3. From 1: the positive at 0, negatives at -1 and 3, both farther.
+    rows, labels = tensor([[0.0], [1.0], [-1.0], [3.0]]), np.array([0, 0, 1, 2])
+    found = tfa.triplet_semihard_loss(labels, rows, margin=2.5)
+    assert float(numpy(found)) == pytest.approx((2.5 + 1 - 3 + 2.5 + 1 - 2) / 2)
+
+
 def test_one_pair_has_nothing_to_be_told_from():
     value, slope = value_and_gradient(tfa.npairs_loss, np.array([7]), tensor([[0.3]]))
     assert value == 0

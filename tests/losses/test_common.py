@@ -157,6 +157,11 @@ def test_degenerate_batches_stay_finite_and_empty_ones_are_exactly_zero(loss):
             assert not slope[~embeddings.any(axis=1)].any(), case
 
 
+def test_an_empty_batch_has_a_value_for_no_anchor():
+    made = losses.TripletLoss(reduction=None)
+    assert numpy(made(np.zeros(0, int), np.zeros((0, 4), "float32"))).shape == (0,)
+
+
 @pytest.mark.parametrize("strategy", ["distance_weighted", "random"])
 def test_degenerate_batches_with_drawn_negatives(strategy):
     made = losses.MarginLoss(positives="random", negatives=strategy)

@@ -104,6 +104,8 @@ def test_weights_of_the_loss_that_are_not_finite():
         broken[position] = np.nan
         weight.assign(broken)
         assert np.isnan(numpy(loss(LABELS, ROWS))), name
+    # The boundary of class 1, of which the batch has no sample.
+    assert np.isnan(numpy(loss(LABELS // 2 * 2, ROWS)))
 
 
 @pytest.mark.backend("tensorflow", "jax", reason="PyTorch runs eagerly")
