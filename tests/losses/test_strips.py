@@ -48,7 +48,7 @@ def test_strips_change_nothing(loss, sizes, monkeypatch):
         result = made.result(labels, tensor(embeddings))
         # The angular loss and the lifted structure ask for all products themselves.
         assert (5, 12) in sizes
-        assert loss in ("angular", "lifted structure") or {shape[0] for shape in sizes} == {5}
+        assert loss.startswith(("angular", "lifted")) or {shape[0] for shape in sizes} == {5}
         with monkeypatch.context() as patch:
             in_one_piece(patch)
             expected, expected_slope = value_and_gradient(made, labels, tensor(embeddings))
@@ -145,7 +145,12 @@ print("grown", grown / (2**20 if sys.platform == "darwin" else 2**10))
 
 @pytest.mark.skipif(ON_JAX, reason="JAX compiles each shape; the two others tell")
 def test_memory_grows_with_the_batch_and_not_with_its_square():
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        # What is freed goes back at once: the C library keeps it otherwise, gigabytes on PyTorch.
+        "MALLOC_MMAP_THRESHOLD_": "1000000",
+    }
     done = subprocess.run([sys.executable, "-c", MEMORY], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     # A matrix of all pairs has 576 MB.

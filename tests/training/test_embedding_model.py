@@ -35,17 +35,16 @@ def fit(model, epochs=1):
     return model.fit(IMAGES, LABELS, batch_size=24, epochs=epochs, shuffle=False, verbose=0).history
 
 
-def test_embeddings_are_unit_and_float32_under_every_policy(subtests):
-    for policy in ("float32", "mixed_float16", "mixed_bfloat16"):
-        with subtests.test(policy):
-            model = EmbeddingModel(maps_backbone(), 5, dtype=policy)
-            embeddings = model(IMAGES)
-            assert keras.backend.standardize_dtype(embeddings.dtype) == "float32"
-            norms = np.linalg.norm(keras.ops.convert_to_numpy(embeddings), axis=-1)
-            np.testing.assert_allclose(norms, 1, atol=1e-5)
-            half = policy != "float32"
-            assert (model.backbone.get_layer("first").compute_dtype != "float32") == half
-            assert all(weight.dtype == "float32" for weight in model.weights)
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
+def test_embeddings_are_unit_and_float32_under_every_policy(policy):
+    model = EmbeddingModel(maps_backbone(), 5, dtype=policy)
+    embeddings = model(IMAGES)
+    assert keras.backend.standardize_dtype(embeddings.dtype) == "float32"
+    norms = np.linalg.norm(keras.ops.convert_to_numpy(embeddings), axis=-1)
+    np.testing.assert_allclose(norms, 1, atol=1e-5)
+    half = policy != "float32"
+    assert (model.backbone.get_layer("first").compute_dtype != "float32") == half
+    assert all(weight.dtype == "float32" for weight in model.weights)
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])

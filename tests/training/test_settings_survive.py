@@ -83,24 +83,23 @@ def made(switch):
 
 
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize`", "ignore:Skipping variable loading")
-def test_every_switch_in_every_format(tmp_path, subtests):
-    for switch in SWITCHES:
-        with subtests.test(switch.__name__):
-            model = made(switch)
-            expected, embeddings = settings(model), keras.ops.convert_to_numpy(model(INPUTS))
-            model.save(tmp_path / "model.keras")
-            model.save_weights(tmp_path / "model.weights.h5")
-            from_config = EmbeddingModel.from_config(model.get_config())
-            from_config.load_weights(tmp_path / "model.weights.h5")
-            loaded = keras.saving.load_model(tmp_path / "model.keras")
-            for copy in (loaded, from_config):
-                np.testing.assert_allclose(keras.ops.convert_to_numpy(copy(INPUTS)), embeddings, atol=1e-6)
-            for copy in (loaded, from_config, keras.models.clone_model(model)):
-                if copy is not loaded:
-                    copy.compile("sgd", loss=TripletLoss(0.4))
-                assert settings(copy) == expected
-            model.compile("sgd", loss=model.loss)
-            assert settings(model) == expected
+@pytest.mark.parametrize("switch", SWITCHES, ids=lambda switch: switch.__name__)
+def test_every_switch_in_every_format(tmp_path, switch):
+    model = made(switch)
+    expected, embeddings = settings(model), keras.ops.convert_to_numpy(model(INPUTS))
+    model.save(tmp_path / "model.keras")
+    model.save_weights(tmp_path / "model.weights.h5")
+    from_config = EmbeddingModel.from_config(model.get_config())
+    from_config.load_weights(tmp_path / "model.weights.h5")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for copy in (loaded, from_config):
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(copy(INPUTS)), embeddings, atol=1e-6)
+    for copy in (loaded, from_config, keras.models.clone_model(model)):
+        if copy is not loaded:
+            copy.compile("sgd", loss=TripletLoss(0.4))
+        assert settings(copy) == expected
+    model.compile("sgd", loss=model.loss)
+    assert settings(model) == expected
 
 
 def test_batch_norm_stays_frozen_through_two_stages():
