@@ -15,7 +15,7 @@ from keras_epos.losses._strips import by_strips
 METRICS = ("cosine", "euclidean", "squared_euclidean")
 
 
-# From so many rows on a matrix of all pairs is not made where few of them are chosen.
+# Of more rows than these a matrix of all pairs is not made where few of the pairs are chosen.
 LARGE = 1024
 
 

@@ -7,8 +7,6 @@ from loss_cases import LOSSES, batch, make, numpy, tensor, value_and_gradient
 from keras_epos import losses, reference
 from keras_epos.losses._pair_loss import Memory
 
-pytestmark = pytest.mark.backend("tensorflow", "torch", reason="JAX is compared with the oracle in test_common.py")
-
 # --- references beyond the batch ---
 
 BATCH = 12
@@ -22,6 +20,7 @@ def with_memory(loss):
     return labels, embeddings, loss.terms(tensor(labels[:BATCH], "int32"), tensor(embeddings[:BATCH]), memory)
 
 
+@pytest.mark.backend("tensorflow", "torch", reason="JAX compiles each; see test_references_beyond_the_batch.py")
 @pytest.mark.parametrize("positives", ["all", "easy"])
 @pytest.mark.parametrize("loss", ["ranked list both", "SNR contrastive", "SNR contrastive raw", "FastAP", "Smooth-AP"])
 def test_references_of_a_memory_count_like_those_of_the_batch(loss, positives):
