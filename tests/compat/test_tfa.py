@@ -318,7 +318,7 @@ def compiled(function, jit_compile=False):
         return jax.jit(function)
     import tensorflow as tf
 
-    return tf.function(function, jit_compile=jit_compile)
+    return tf.function(function, jit_compile=jit_compile, autograph=False)
 
 
 def step_of(name):

@@ -8,7 +8,6 @@ import keras
 import numpy as np
 
 from keras_epos import reference
-from keras_epos._gradient import gradient
 from keras_epos.losses import (
     AngularLoss,
     BinomialDevianceLoss,
@@ -243,14 +242,29 @@ def numpy(values):
     return keras.ops.convert_to_numpy(values)
 
 
+def value_and_gradients(function, *tensors):
+    """A number and its derivatives by each of the tensors, in one pass: JAX would compile every pass anew."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            value = function(*tensors)
+        return numpy(value), *tape.gradient(value, tensors, unconnected_gradients="zero")
+    if backend == "jax":
+        import jax
+
+        value, slopes = jax.value_and_grad(function, argnums=tuple(range(len(tensors))))(*tensors)
+        return numpy(value), *slopes
+    import torch
+
+    leaves = [tensor.detach().clone().requires_grad_(True) for tensor in tensors]
+    value = function(*leaves)
+    slopes = torch.autograd.grad(value, leaves, allow_unused=True)
+    return numpy(value), *(torch.zeros_like(leaf) if s is None else s for leaf, s in zip(leaves, slopes, strict=True))
+
+
 def value_and_gradient(loss, labels, embeddings, **settings):
     """Of a loss that reduces to a number, at embeddings of any float dtype."""
-    values = []
-
-    def at(rows):
-        values.append(loss(labels, rows, **settings))
-        return values[-1]
-
-    slope = gradient(at, embeddings)
-    # JAX differentiates symbols, which have no value.
-    return numpy(loss(labels, embeddings, **settings) if ON_JAX else values[-1]), slope
+    return value_and_gradients(lambda rows: loss(labels, rows, **settings), embeddings)

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+import loss_cases
 from loss_cases import numpy, tensor
 
 from keras_epos import reference
-from keras_epos._gradient import gradient
 from keras_epos.losses import (
     ArcFaceLoss,
     CosFaceLoss,
@@ -89,10 +89,7 @@ def value_and_gradients(loss, labels, embeddings):
         with keras.StatelessScope(state_mapping=[(loss.proxies, proxies)]):
             return loss(labels, rows)
 
-    proxies = tensor(numpy(loss.proxies), loss.dtype)
-    by_embeddings = gradient(lambda rows: at(rows, proxies), embeddings)
-    by_proxies = gradient(lambda vectors: at(embeddings, vectors), proxies)
-    return numpy(loss(labels, embeddings)), by_embeddings, by_proxies
+    return loss_cases.value_and_gradients(at, embeddings, tensor(numpy(loss.proxies), loss.dtype))
 
 
 __all__ = ["CASES", "NUM_CLASSES", "batch", "make", "numpy", "tensor", "value_and_gradients"]

@@ -147,6 +147,6 @@ def test_compiled_equals_eager(semi_hard, jit_compile):
     labels, embeddings = batch()
     made = loss(semi_hard)
     signature = None if jit_compile else [tf.TensorSpec([None], "int64"), tf.TensorSpec([None, 5], "float64")]
-    compiled = tf.function(made, input_signature=signature, jit_compile=jit_compile)
+    compiled = tf.function(made, input_signature=signature, jit_compile=jit_compile, autograph=False)
     found = compiled(tensor(labels, "int64"), tensor(embeddings))
     np.testing.assert_allclose(numpy(found), numpy(made(labels, embeddings)), rtol=1e-9)

@@ -156,7 +156,7 @@ def compiled(made, how):
         return value, tape.gradient(value, rows)
 
     unknown = [tf.TensorSpec([None], "int64"), tf.TensorSpec([None, 4], "float64")]
-    return tf.function(both, jit_compile=how == "xla", input_signature=unknown)
+    return tf.function(both, jit_compile=how == "xla", input_signature=unknown, autograph=False)
 
 
 COMPILED = [("jax.jit", case) for case in SOME] if ON_JAX else [("graph", case) for case in EVERY]
