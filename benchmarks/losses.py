@@ -1,26 +1,36 @@
 """Time of a loss and its gradient, as a ratio to the one matrix product that no pair loss can do without.
 
     python benchmarks/losses.py --batch 128 512 1024
+    python benchmarks/losses.py --every --batch 1024
+    python benchmarks/losses.py --plot losses.png --batch 128 256 512 1024 2048 4096 8192
 
-All contestants run interleaved in one process, several rounds, and the median of the ratios is printed: machines
-differ and are noisy, ratios less so. pytorch-metric-learning takes part where it is installed
-(`pip install pytorch-metric-learning torch`).
+The contestants take turns in one process, and the median of the ratios is printed. pytorch-metric-learning takes part
+where it is installed (`pip install pytorch-metric-learning torch`). It does not always compute the same: its
+multi-similarity keeps all mined positives, and its distance-weighted miner draws one negative for each pair of
+positives. Its losses run eagerly, as PyTorch's users run them.
 """
 
-import argparse
 import os
-import statistics
-import time
+from functools import partial
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+import side_by_side
 import tensorflow as tf
 
 import keras_epos
+from keras_epos import losses
+from keras_epos.compat import tfa
+
+# B^3 or thousands of products: larger batches would take minutes.
+SLOW = {"tensorflow-addons semi-hard, compat": 2048, "PML easy margin, distance-weighted": 1024}
+PEERS_UP_TO = 4096
+# Compiled for XLA, or a graph: what `jit_compile="auto"` takes, and what TensorFlow takes without it.
+HOW = {"XLA": True, "graph": False}
 
 
-def ours(loss, jit_compile):
+def ours(loss, jit_compile, labels, embeddings):
     @tf.function(jit_compile=jit_compile)
     def value_and_gradient(labels, embeddings):
         with tf.GradientTape() as tape:
@@ -28,19 +38,29 @@ def ours(loss, jit_compile):
             value = loss(labels, embeddings)
         return value, tape.gradient(value, embeddings)
 
-    def run(labels, embeddings):
+    def run():
         value, gradient = value_and_gradient(labels, embeddings)
         return gradient.numpy()[0, 0] + value.numpy()
 
     return run
 
 
-def floor(labels, embeddings):
+def floor(embeddings):
     return tf.matmul(embeddings, embeddings, transpose_b=True).numpy()[0, 0]
 
 
-def contestants():
-    easy = {
+@tf.function
+def _both_ways(embeddings):
+    similarity = tf.matmul(embeddings, embeddings, transpose_b=True)
+    return tf.matmul(similarity, embeddings)
+
+
+def both_ways(embeddings):
+    return _both_ways(embeddings).numpy()[0, 0]
+
+
+def main_losses():
+    return {
         "easy triplet, semi-hard": keras_epos.EasyPositiveTripletLoss(),
         "easy triplet, hard": keras_epos.EasyPositiveTripletLoss(negatives="hard"),
         "all-positive triplet, semi-hard": keras_epos.TripletLoss(),
@@ -50,72 +70,101 @@ def contestants():
         "easy NT-Xent": keras_epos.NTXentLoss(positives="easy"),
         "contrastive": keras_epos.ContrastiveLoss(),
     }
-    runs = {}
-    for name, loss in easy.items():
-        runs[name] = ours(loss, False)
-        runs[f"{name} (XLA)"] = ours(loss, True)
-    return runs | peers()
 
 
-def peers():
+def every_pair_loss():
+    """Each pair loss with its nearest positive, and its own negatives."""
+    special = {
+        "EasyPositiveTripletLoss": {},
+        "EasyPositiveHardNegativeLoss": {},
+        "IntraPairVarianceLoss": {"positives": "easy", "negatives": "hard"},
+    }
+    found = {}
+    for name in losses.LOSSES:
+        made = getattr(losses, name)
+        if issubclass(made, losses.PairLoss):
+            try:
+                found[name] = made(**special.get(name, {"positives": "easy"}))
+            except TypeError:
+                continue  # those that ask for more than strategies
+    return found
+
+
+def peers(labels, embeddings):
+    size = len(labels)
+    found = {"tensorflow-addons semi-hard, compat": ours(tfa.TripletSemiHardLoss(), False, labels, embeddings)}
     try:
         import torch
-        from pytorch_metric_learning import losses, miners
+        from pytorch_metric_learning import losses as theirs
+        from pytorch_metric_learning import miners
     except ImportError:
-        return {}
+        return found
+    rows, targets = torch.from_numpy(embeddings.numpy()), torch.from_numpy(labels.numpy())
 
-    def torch_run(loss, miner):
-        def run(labels, embeddings):
-            rows = torch.from_numpy(embeddings.numpy()).requires_grad_()
-            targets = torch.from_numpy(labels.numpy())
-            loss(rows, targets, miner(rows, targets)).backward()
-            return rows.grad[0, 0].item()
+    def run(loss, miner):
+        leaf = rows.clone().requires_grad_()
+        loss(leaf, targets, miner(leaf, targets)).backward()
+        return leaf.grad[0, 0].item()
 
-        return run
-
-    return {
-        "PML easy triplet, semi-hard": torch_run(
-            losses.TripletMarginLoss(margin=0.2), miners.BatchEasyHardMiner("easy", "semihard")
-        ),
-        "PML multi-similarity": torch_run(losses.MultiSimilarityLoss(2, 40, 0.5), miners.MultiSimilarityMiner(0.1)),
+    triplet, margin = theirs.TripletMarginLoss(margin=0.2), theirs.MarginLoss()
+    similarity = theirs.MultiSimilarityLoss(2, 40, 0.5)
+    found |= {
+        "PML easy triplet, semi-hard": partial(run, triplet, miners.BatchEasyHardMiner("easy", "semihard")),
+        "PML multi-similarity": partial(run, similarity, miners.MultiSimilarityMiner(0.1)),
+        "PML easy margin, distance-weighted": partial(run, margin, miners.DistanceWeightedMiner()),
     }
+    return {name: one for name, one in found.items() if size <= SLOW.get(name, PEERS_UP_TO)}
 
 
-def measure(runs, labels, embeddings, rounds):
-    """Median over rounds of the time of each run divided by that of the floor beside it."""
-    ratios = {name: [] for name in runs}
-    for run in (*runs.values(), floor):
-        run(labels, embeddings)
-        run(labels, embeddings)
-    for _ in range(rounds):
-        for name, run in runs.items():
-            times = []
-            for contestant in (floor, run):
-                start = time.perf_counter()
-                contestant(labels, embeddings)
-                times.append(time.perf_counter() - start)
-            ratios[name].append(times[1] / times[0])
-    return {name: statistics.median(values) for name, values in ratios.items()}
+def batch(size, dim, per_class):
+    """Unit rows in clusters, as of a network that has learned something: `(labels, embeddings)`."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(size) // per_class
+    centers = generator.normal(size=(labels[-1] + 1, dim))
+    rows = centers[labels] + generator.normal(size=(size, dim))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return tf.constant(labels), tf.constant(rows.astype("float32"))
+
+
+def draw(path, sizes, rows, xlabel="Batch size", ylabel="Multiples of one matrix product"):
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4.5), constrained_layout=True)
+    for name, values in rows.items():
+        pairs = [(size, value) for size, value in zip(sizes, values, strict=True) if value is not None]
+        dashes = "--" if name.startswith(("PML", "tensorflow")) else "-"
+        axes.plot(*zip(*pairs, strict=True), dashes, marker="o", markersize=3, label=name)
+    axes.axhline(1, color="0.6", linewidth=1)
+    axes.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel)
+    axes.set_xticks(sizes, sizes)
+    axes.minorticks_off()
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    figure.savefig(path, dpi=150)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = side_by_side.parser(__doc__, rounds=10)
     parser.add_argument("--batch", type=int, nargs="+", default=[128, 512, 1024])
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--per-class", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--every", action="store_true", help="every pair loss instead of the main ones, without peers")
+    parser.add_argument("--plot", help="also draw the ratios over the batch size into this file")
     args = parser.parse_args()
-    generator = np.random.default_rng(0)
-    table = {}
-    for batch in args.batch:
-        embeddings = tf.constant(generator.normal(size=(batch, args.dim)).astype("float32"))
-        labels = tf.constant(np.arange(batch) // args.per_class)
-        for name, ratio in measure(contestants(), labels, embeddings, args.rounds).items():
-            table.setdefault(name, []).append(ratio)
-    print(f"Loss and gradient, as multiples of one B x B matrix product of {args.dim}-d rows ({args.rounds} rounds)\n")
-    print(f"{'':<42}" + "".join(f"{f'B={batch}':>9}" for batch in args.batch))
-    for name, ratios in table.items():
-        print(f"{name:<42}" + "".join(f"{ratio:>8.1f}x" for ratio in ratios))
+    rows = {}
+    for place, size in enumerate(args.batch):
+        labels, embeddings = batch(size, args.dim, args.per_class)
+        contestants = {"forward and backward product": partial(both_ways, embeddings)}
+        for name, loss in (every_pair_loss() if args.every else main_losses()).items():
+            for how, jit_compile in HOW.items():
+                contestants[f"{name} ({how})"] = ours(loss, jit_compile, labels, embeddings)
+        if not args.every:
+            contestants |= peers(labels, embeddings)
+        for name, ratio in side_by_side.ratios(contestants, partial(floor, embeddings), args.rounds).items():
+            rows.setdefault(name, [None] * len(args.batch))[place] = ratio
+    title = f"Loss and gradient, as multiples of one B x B product of {args.dim}-d rows (median of {args.rounds})"
+    side_by_side.table(title, [f"B={size}" for size in args.batch], rows)
+    if args.plot:
+        draw(args.plot, args.batch, rows)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,17 @@ def products(rows, references):
     return rows @ ops.transpose(references)
 
 
+@ops.custom_gradient
+def products_of_all(rows):
+    """Inner product of each row `(B, D)` with every row: `(B, B)`, symmetric, so one product serves the way back."""
+
+    def gradient(*derivatives, upstream=None):
+        by_products = derivatives[0] if upstream is None else upstream
+        return (by_products + ops.transpose(by_products)) @ rows
+
+    return products(rows, rows), gradient
+
+
 def masks(labels, reference_labels, offset=0, ignore_label=None, same_class=equal):
     """Which references are positives and which are negatives of each anchor.
 

@@ -33,7 +33,7 @@ def run(folder, *arguments, code=0, script=SCRIPT):
         patch.setattr(sys, "argv", [str(script), *map(str, arguments)])
         patch.setattr(warnings, "formatwarning", warnings.formatwarning)
         patch.syspath_prepend(script.parent)
-        keras.utils.clear_session()  # numbers in names start again, as in a process of its own
+        keras.utils.clear_session(free_memory=False)  # numbers in names start again, as in a process of its own
         try:
             runpy.run_path(str(script), run_name="__main__")
             ended = 0

@@ -7,7 +7,17 @@ from keras import ops
 from keras_epos import mining
 from keras_epos import same_class as same_classes
 from keras_epos._gradient import gradient
-from keras_epos._pairs import LOWEST, masked_mean, masks, products, row_similarity, share, to_similarity, unit
+from keras_epos._pairs import (
+    LOWEST,
+    masked_mean,
+    masks,
+    products,
+    products_of_all,
+    row_similarity,
+    share,
+    to_similarity,
+    unit,
+)
 from keras_epos.losses._batch import at_least_one_row, known_rows
 from keras_epos.losses._embedding_loss import EmbeddingLoss
 from keras_epos.losses._strips import by_strips
@@ -192,7 +202,7 @@ class PairLoss(EmbeddingLoss):
             batch = Batch(labels, rows.shape[-1], lambda: products(rows, references))
             found = self._found_in_strips(labels, ops.stop_gradient(rows))
         else:
-            all_products = products(rows, references)
+            all_products = products_of_all(rows) if memory is None else products(rows, references)
             batch = Batch(labels, rows.shape[-1], lambda: all_products)
             cosine = all_products if self.normalize else products(unit(rows), unit(references))
             found = self._found(labels, ops.stop_gradient(cosine), rows.shape[-1], memory)

@@ -39,7 +39,7 @@ def test_strips_change_nothing(loss, sizes, monkeypatch):
     labels, embeddings = batch(seed=11)
     labels[2] = -1
     place, values = list(LOSSES).index(loss), []
-    for positives, negatives in (CHOSEN[place % 5], CHOSEN[(place + 1) % 5]):
+    for positives, negatives in (CHOSEN[place % 5], CHOSEN[(place + 1) % 5])[: 1 if ON_JAX else 2]:
         if not LOSSES[loss].has_triplets and positives == "easy 2":
             negatives = "hard 2"
         made = make(loss, positives, negatives, ignore_label=-1, average_over="valid")

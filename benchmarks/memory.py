@@ -1,0 +1,76 @@
+"""Memory that a loss and its gradient take above the embeddings, and evaluation above the rows it is given.
+
+    python benchmarks/memory.py
+
+Each figure is the largest of its process, which does nothing else. Linux only.
+"""
+
+import json
+import os
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import side_by_side
+
+LOSSES = {
+    "easy triplet, semi-hard": ("EasyPositiveTripletLoss", {}),
+    "easy multi-similarity": ("MultiSimilarityLoss", {"positives": "easy"}),
+    "easy margin, distance-weighted": ("MarginLoss", {"positives": "easy"}),
+}
+
+
+def one(case):
+    """Measure one case in this process."""
+    import numpy as np
+    import tensorflow as tf
+
+    import keras_epos
+
+    if case["of"] == "retrieval":
+        rows = np.random.default_rng(0).standard_normal((case["rows"], case["dim"]), dtype="float32")
+        labels = np.arange(case["rows"]) // 10
+        few = np.arange(64)
+        keras_epos.retrieval.evaluate(rows[few], labels[few])
+        side_by_side.peak_above(lambda: keras_epos.retrieval.evaluate(rows, labels, k=(1, 10, 100, 1000)))
+        return
+    import losses
+
+    name, settings = LOSSES[case["of"]]
+    labels, rows = losses.batch(case["rows"], case["dim"], 8)
+    made = getattr(keras_epos, name)(**settings)
+    # What TensorFlow needs for any batch.
+    losses.ours(made, False, labels[:64], rows[:64])()
+    run = losses.ours(made, case["jit_compile"], labels, rows)
+    with tf.device("CPU"):
+        side_by_side.peak_above(run)
+
+
+def main():
+    parser = side_by_side.parser(__doc__, rounds=1)
+    parser.add_argument("--losses", nargs="+", default=["4096x512", "16384x128"], help="rows x dimensions")
+    parser.add_argument("--retrieval", nargs="+", default=["10000x128", "60000x128"], help="rows x dimensions")
+    parser.add_argument("--of", nargs="+", choices=LOSSES, default=list(LOSSES)[:1])
+    parser.add_argument("--one", type=json.loads, help="measure this case only")
+    args = parser.parse_args()
+    if args.one:
+        one(args.one)
+        return
+    rows = {}
+    for name in args.of:
+        for how, jit_compile in (("XLA", True), ("graph", False)):
+            cases = [measured(size, of=name, jit_compile=jit_compile) for size in args.losses]
+            rows[f"{name} ({how})"] = cases + [None] * len(args.retrieval)
+    rows["evaluate, all measures"] = [None] * len(args.losses) + [
+        measured(size, of="retrieval") for size in args.retrieval
+    ]
+    side_by_side.table("MB above the inputs, at the peak", [*args.losses, *args.retrieval], rows, unit="")
+
+
+def measured(size, **case):
+    rows, dim = map(int, size.split("x"))
+    return side_by_side.memory_of(sys.argv[0], {"rows": rows, "dim": dim, **case})
+
+
+if __name__ == "__main__":
+    main()

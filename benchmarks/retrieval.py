@@ -1,0 +1,81 @@
+"""Time of evaluation and of exact search, as a ratio to the products of all queries with all references.
+
+    python benchmarks/retrieval.py --rows 60000 --dim 128
+    python benchmarks/retrieval.py --rows 10000 30000 100000 --plot retrieval.png
+
+The floor multiplies 256 float32 queries at a time with the gallery (`tf.matmul` with `transpose_b=True`) and keeps
+nothing. faiss takes part where it is installed (`pip install faiss-cpu`): it finds neighbors in float32 and does not
+settle ties, which the library does in float64.
+"""
+
+import os
+from functools import partial
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import losses
+import numpy as np
+import side_by_side
+import tensorflow as tf
+
+import keras_epos
+
+BLOCK = 256
+
+
+def floor(rows):
+    for start in range(0, len(rows), BLOCK):
+        tf.matmul(rows[start : start + BLOCK], rows, transpose_b=True)
+
+
+def transposed(rows):
+    """As the floor, with the gallery transposed once, which is quicker."""
+    gallery = tf.transpose(rows)
+    for start in range(0, len(rows), BLOCK):
+        tf.matmul(rows[start : start + BLOCK], gallery)
+
+
+def contestants(rows, labels):
+    evaluate = partial(keras_epos.retrieval.evaluate, rows, labels)
+    found = {
+        "all products, transposed once": partial(transposed, tf.constant(rows)),
+        "Recall@1, 10, 100, 1000": partial(evaluate, k=(1, 10, 100, 1000), metrics="recall"),
+        "MAP@R and R-precision": partial(evaluate, metrics=("map@r", "r_precision")),
+        "nearest, k=10": partial(keras_epos.retrieval.nearest, rows, k=10),
+    }
+    try:
+        import faiss
+    except ImportError:
+        return found
+
+    def search():
+        index = faiss.IndexFlatIP(rows.shape[1])
+        index.add(rows)
+        index.search(rows, 11)
+
+    return found | {"faiss IndexFlatIP, k=11": search}
+
+
+def main():
+    parser = side_by_side.parser(__doc__, rounds=5)
+    parser.add_argument("--rows", type=int, nargs="+", default=[60_000])
+    parser.add_argument("--dim", type=int, default=128)
+    parser.add_argument("--per-class", type=int, default=10)
+    parser.add_argument("--plot", help="also draw the ratios over the number of rows into this file")
+    args = parser.parse_args()
+    found = {}
+    for size in args.rows:
+        labels, rows = (np.asarray(part) for part in losses.batch(size, args.dim, args.per_class))
+        order = np.random.default_rng(1).permutation(size)
+        rows, labels = rows[order], labels[order]
+        measured = side_by_side.ratios(contestants(rows, labels), partial(floor, tf.constant(rows)), args.rounds)
+        for name, ratio in measured.items():
+            found.setdefault(name, []).append(ratio)
+    title = f"Multiples of all products of {args.dim}-d rows, {BLOCK} queries at a time (median of {args.rounds})"
+    side_by_side.table(title, [f"N={size:,}" for size in args.rows], found)
+    if args.plot:
+        losses.draw(args.plot, args.rows, found, "Rows", "Multiples of all products")
+
+
+if __name__ == "__main__":
+    main()
