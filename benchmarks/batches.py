@@ -9,6 +9,7 @@ resize, as a share of the same `tf.data` pipeline over the same files in a row.
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -114,12 +115,12 @@ def main():
     for classes in args.classes:
         labels = np.repeat(np.arange(classes), 6)
         inputs = np.zeros((len(labels), 64), np.float32)
-        found = [start_and_rate(lambda: ours(inputs, labels), args.seconds) for _ in range(args.rounds)]
+        found = [start_and_rate(partial(ours, inputs, labels), args.seconds) for _ in range(args.rounds)]
         start, rate = np.median(found, axis=0)
         rates = [start, index_rate(labels, args.seconds) / 1000, rate / 1000]
         peer = [None, None]
         if classes <= args.peer_up_to:
-            start, rate = start_and_rate(lambda: choose_from_datasets(inputs, labels), args.seconds)
+            start, rate = start_and_rate(partial(choose_from_datasets, inputs, labels), args.seconds)
             peer = [start, rate / 1000]
         for values, one in zip(rows.values(), rates + peer, strict=True):
             values.append(one)

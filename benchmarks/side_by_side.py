@@ -11,7 +11,16 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("keras-epos", "keras", "tensorflow-cpu", "tensorflow", "jax", "torch", "pytorch-metric-learning", "faiss-cpu")
+PACKAGES = (
+    "keras-epos",
+    "keras",
+    "tensorflow-cpu",
+    "tensorflow",
+    "jax",
+    "torch",
+    "pytorch-metric-learning",
+    "faiss-cpu",
+)
 
 
 def parser(description, rounds):

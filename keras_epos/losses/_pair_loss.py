@@ -9,6 +9,7 @@ from keras_epos import same_class as same_classes
 from keras_epos._gradient import gradient
 from keras_epos._pairs import (
     LOWEST,
+    entries_where,
     masked_mean,
     masks,
     products,
@@ -285,7 +286,8 @@ class PairLoss(EmbeddingLoss):
         sides = []
         for selection, paired in ((found.positives, False), (found.negatives, self.negatives.relative)):
             dense = paired and found.positives.indices is None
-            chosen = selection.of(similarity()) if dense else similarity(selection.indices)
+            chosen = similarity(None if dense else selection.indices)
+            chosen = entries_where(chosen, selection.indices, selection.mask) if dense else chosen
             sides.append(selection._replace(similarity=chosen, paired=paired))
         terms = self.formula(*sides, batch)
         if terms.valid is None:

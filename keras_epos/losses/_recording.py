@@ -37,7 +37,8 @@ def is_training():
 
 def record(loss, result, sample_weight):
     """Hand the result of a call to the model that made it, if a model did."""
-    if (here := _current.get()) is not None:
+    here = _current.get()  # no walrus: TensorFlow's AutoGraph warns of what it cannot convert
+    if here is not None:
         here.results[id(loss)] = result, sample_weight
 
 

@@ -4,8 +4,8 @@ from functools import partial
 from typing import NamedTuple
 
 import keras
-import numpy as np
 import loss_cases
+import numpy as np
 from loss_cases import numpy, tensor
 
 from keras_epos import reference

@@ -1,6 +1,7 @@
 """What holds for every loss, whatever its formula."""
 
 import json
+import logging
 from functools import partial
 
 import keras
@@ -278,6 +279,30 @@ def test_compiled_equals_eager(how, loss):
     expected_value, expected_slope = value_and_gradient(made, labels, tensor(embeddings))
     np.testing.assert_allclose(numpy(value), expected_value, rtol=1e-9)
     np.testing.assert_allclose(numpy(slope), numpy(expected_slope), rtol=1e-8, atol=1e-11)
+
+
+@pytest.mark.backend("tensorflow", reason="tf.function")
+def test_a_function_of_the_users_own_compiles_without_a_word():
+    import tensorflow as tf
+
+    labels, embeddings = batch()
+    arc_face = losses.ArcFaceLoss(4)
+    arc_face.adopt(embeddings.shape[1])
+    memory = losses.CrossBatchMemory(losses.MarginLoss(), 16, memory_positives=False)
+    memory.adopt(embeddings.shape[1])
+    together = losses.WeightedSum(
+        {"all": losses.TripletLoss(), "norm": losses.NormPenalty(), "easy": losses.NTXentLoss(positives="easy")}
+    )
+    said = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    tf.get_logger().addHandler(handler)
+    try:
+        for loss in (arc_face, memory, together):
+            assert np.isfinite(tf.function(loss)(tensor(labels, "int64"), tensor(embeddings, "float32")))
+    finally:
+        tf.get_logger().removeHandler(handler)
+    assert not said
 
 
 @pytest.mark.backend("tensorflow", reason="tf.function")

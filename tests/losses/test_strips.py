@@ -17,14 +17,18 @@ CHOSEN = [("easy", "hard"), ("easy", "semi_hard"), ("easy 2", "hard 2"), ("hard"
 @pytest.fixture
 def sizes(monkeypatch):
     """Strips of 5 of any batch, and the shapes of the matrices of similarities that were made."""
-    shapes, products = [], _pair_loss.products
+    shapes = []
 
-    def recorded(rows, references):
-        found = products(rows, references)
-        shapes.append(found.shape)
-        return found
+    def recorded(products):
+        def recording(*sides):
+            found = products(*sides)
+            shapes.append(found.shape)
+            return found
 
-    monkeypatch.setattr(_pair_loss, "products", recorded)
+        return recording
+
+    for name in ("products", "products_of_all"):
+        monkeypatch.setattr(_pair_loss, name, recorded(getattr(_pair_loss, name)))
     monkeypatch.setattr(_strips, "STRIP", 5)
     monkeypatch.setattr(_pair_loss, "LARGE", 0)
     return shapes

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from keras import ops
 
 from keras_epos._config import revived
-from keras_epos._pairs import products, unit
+from keras_epos._pairs import products_of_all, unit
 from keras_epos.compat.tfa._inputs import precise
 
 
@@ -21,7 +21,7 @@ def pairwise_distance(feature, squared=False):
     """
     rows = precise(feature)
     lengths = ops.sum(ops.square(rows), axis=1)
-    distances = lengths[:, None] + lengths[None, :] - 2.0 * products(rows, rows)
+    distances = lengths[:, None] + lengths[None, :] - 2.0 * products_of_all(rows)
     numbers = ops.arange(ops.shape(rows)[0], dtype="int32")
     # Rounding can make the distance of close rows negative. 1 stands in for what the root cannot differentiate.
     apart = ops.logical_and(distances > 0, numbers[:, None] != numbers[None, :])
@@ -41,7 +41,7 @@ def angular_distance(feature):
         `(B, B)` in float32 (float64 for float64 input), from 0 to 2.
     """
     rows = unit(precise(feature))
-    return ops.relu(1.0 - products(rows, rows))
+    return ops.relu(1.0 - products_of_all(rows))
 
 
 METRICS = {
