@@ -65,7 +65,7 @@ def evaluate(
             query without match. Or a function of the labels of A queries and R references, NumPy arrays `(A, ...)`
             and `(R, ...)` of any dtype, that returns booleans `(A, R)`; see `keras_epos.same_class`. It is asked
             block by block, several times about each pair.
-        block_size: Queries compared at once, with four times as many references.
+        block_size: Queries compared at once, with eight times as many references.
 
     Returns:
         Dictionary of floats from 0 to 1 such as `"recall@1"`, `"map@r"`, `"r_precision"`, and the integer

@@ -1,5 +1,6 @@
 """Similarities between queries and gallery, with a bound of their error."""
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -7,6 +8,8 @@ from keras_epos._rows import blocks, chunks
 
 # Similarities that differ by no more are equal.
 TIE = 1e-12
+# References whose largest similarity is looked at before any of them.
+GROUP = 16
 
 
 class Product:
@@ -23,7 +26,7 @@ class Product:
                 int(index[0]),
                 ops.convert_to_tensor(np.ascontiguousarray(factors(gallery.unit(index), self.bits, 1).T)),
             )
-            for index in blocks(np.arange(len(gallery)), 4 * block_size)
+            for index in blocks(np.arange(len(gallery)), 8 * block_size)
         ]
 
     def by_block(self, rows):
@@ -71,25 +74,44 @@ class Product:
 
 
 def above(similarity, threshold, width=None):
-    """Entries above the threshold of their row: `(row, column, value)`; where they are many, the first `width`."""
+    """Entries above the threshold of their row: `(row, column, value)`; of many about the first `width`."""
     num_rows, num_columns = similarity.shape
-    # Most rows of most blocks hold none, and their largest entry tells at the cost of reading them once.
-    rows = np.flatnonzero(ops.convert_to_numpy(ops.max(similarity, axis=1)) > threshold)
-    near = similarity if 2 * len(rows) > num_rows else ops.take(similarity, rows.astype(np.int32), axis=0)
-    near = ops.convert_to_numpy(near)
-    rows = np.arange(num_rows) if len(near) == num_rows else rows
-    flat = np.flatnonzero(near > threshold[rows, None])
-    if width is not None and width < num_columns and len(flat) > 4 * width * num_rows:
-        value, column = (ops.convert_to_numpy(part) for part in ops.top_k(similarity, width))
-        return np.repeat(np.arange(num_rows), width), column.reshape(-1).astype(np.int64), value.reshape(-1)
-    row, column = np.divmod(flat, num_columns)
-    return rows[row], column, near.reshape(-1)[flat]
+    size = GROUP if num_columns % GROUP == 0 else num_columns
+    # Most groups of most rows hold none, and their largest entry tells at the cost of reading them once.
+    groups = ops.reshape(similarity, (num_rows, num_columns // size, size))
+    largest = ops.convert_to_numpy(ops.max(groups, axis=-1))
+    is_above = largest > threshold[:, None]
+    if width is not None and width < num_columns and _are_many(is_above):
+        if width <= largest.shape[1]:
+            # So many groups hold an entry as large as the last of them; smaller ones are not among the first.
+            last = np.partition(largest, -width, axis=1)[:, -width]
+            threshold = np.maximum(threshold, np.nextafter(last, np.float32(-np.inf)))
+            is_above = largest > threshold[:, None]
+        if _are_many(is_above):
+            value, column = (ops.convert_to_numpy(part) for part in ops.top_k(similarity, width))
+            return np.repeat(np.arange(num_rows), width), column.reshape(-1).astype(np.int64), value.reshape(-1)
+    row, group = np.nonzero(is_above)
+    if not len(row):
+        return row, group, np.empty(0, np.float32)
+    index = (row * largest.shape[1] + group).astype(np.int32)
+    if keras.backend.backend() == "jax":
+        # Up to a power of two, for JAX compiles each length anew.
+        index = np.resize(index, 1 << (len(index) - 1).bit_length())
+    chosen = ops.convert_to_numpy(ops.take(ops.reshape(similarity, (-1, size)), index, axis=0))[: len(row)]
+    place, column = np.nonzero(chosen > threshold[row, None])
+    return row[place], group[place] * size + column, chosen[place, column]
+
+
+def _are_many(groups):
+    """Whether to sort takes less than to look at these groups."""
+    return 2 * np.count_nonzero(groups) > groups.size
 
 
 def _first(parts, width, num_rows):
     """The `width` largest entries of each row, in order, and the smallest of them, -inf for rows with fewer."""
     row, column, value = (np.concatenate(part) for part in zip(*parts, strict=True))
-    order = np.lexsort((-value, row))
+    # One number to sort by: rows apart by 4, and similarities within less, to 2^-40 for a thousand rows.
+    order = np.argsort(4.0 * row - value)
     start = np.searchsorted(row[order], np.arange(num_rows))
     order = order[np.arange(len(order)) - start[row[order]] < width]
     size = np.bincount(row[order], minlength=num_rows)
@@ -105,7 +127,7 @@ def significant_bits(dim, block_size):
     """
     left = np.zeros((block_size, dim), np.float32)
     left[:, 0] = 1
-    right = np.zeros((dim, 4 * block_size), np.float32)
+    right = np.zeros((dim, 8 * block_size), np.float32)
     right[0] = 1 + 2.0**-12
     right[0, ::2] = 1 + 2.0**-9
     product = ops.convert_to_numpy(ops.matmul(ops.convert_to_tensor(left), ops.convert_to_tensor(right)))
