@@ -56,7 +56,7 @@ def test_query_and_gallery_equal_brute_force(data, num_queries, block_size):
 def test_large_galleries_take_the_short_cuts_and_stay_exact(kind):
     # Classes of about 5 in 300 rows: references are fetched by top-k here, not all at once.
     embeddings, labels = random_set(3, 300, 16, 60, kind)
-    results = evaluate(embeddings, labels, k=ALL_KS, block_size=37)
+    results = evaluate(embeddings, labels, k=ALL_KS, block_size=18)
     assert_same(results, leave_one_out(embeddings, labels))
 
 
@@ -69,7 +69,7 @@ def test_exact_when_the_backend_rounds_the_factors(bits, monkeypatch):
     assert significant_bits(16, 1) == bits
     for kind in ("generic", "copies", "collapsed"):
         embeddings, labels = random_set(5, 150, 16, 30, kind)
-        results = evaluate(embeddings, labels, k=ALL_KS, block_size=64)
+        results = evaluate(embeddings, labels, k=ALL_KS, block_size=32)
         assert_same(results, leave_one_out(embeddings, labels))
 
 
@@ -202,7 +202,7 @@ def test_nearest_equals_brute_force(data, k, block_size, with_gallery):
 
 def test_nearest_in_a_large_gallery():
     embeddings, _ = random_set(7, 500, 12, 3, "generic")
-    _similarity, indices = nearest(embeddings[:20], embeddings, k=5, block_size=64)
+    _similarity, indices = nearest(embeddings[:20], embeddings, k=5, block_size=32)
     exact = unit(embeddings[:20]) @ unit(embeddings).T
     assert (indices == np.argsort(-exact, axis=1)[:, :5]).all()
     assert (indices[:, 0] == np.arange(20)).all()

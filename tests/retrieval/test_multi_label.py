@@ -77,7 +77,7 @@ def test_large_galleries_take_the_short_cuts_and_stay_exact(kind, monkeypatch):
     monkeypatch.setattr(classes, "_MANY", 64)
     monkeypatch.setattr(classes, "CHUNK", 1500)
     embeddings, labels = multi_hot_set(3, 192, 16, 50, 0.015, kind)
-    results = evaluate(embeddings, labels, k=ALL_KS, same_class="share_a_label", block_size=32)
+    results = evaluate(embeddings, labels, k=ALL_KS, same_class="share_a_label", block_size=16)
     expected = leave_one_out(embeddings, labels, same=share)
     assert 0 < expected["queries_without_match"][0] < 192
     assert_same(results, expected)
