@@ -27,7 +27,9 @@ def losses():
         "easy margin, distance-weighted": keras_epos.MarginLoss(positives="easy"),
         "easy multi-similarity": keras_epos.MultiSimilarityLoss(positives="easy"),
         "easy NT-Xent": keras_epos.NTXentLoss(positives="easy"),
-        "memory of 4,096, easy triplet": keras_epos.CrossBatchMemory(keras_epos.EasyPositiveTripletLoss(), 4096),
+        "easy triplet, negatives of a memory of 4,096": keras_epos.CrossBatchMemory(
+            keras_epos.EasyPositiveTripletLoss(), 4096, memory_positives=False
+        ),
     }
 
 
@@ -65,8 +67,8 @@ def main():
         return keras_epos.EmbeddingModel(args.backbone or small(args.size), args.dim)
 
     def plain():
-        made = embedding_model()
-        return keras.Model(made.backbone.inputs, made(made.backbone.inputs))
+        inputs = keras.Input((args.size, args.size, 3))
+        return keras.Model(inputs, embedding_model()(inputs))
 
     floor = step(plain, mean_square, images, labels)
     contestants = {name: step(embedding_model, loss, images, labels) for name, loss in losses().items()}
