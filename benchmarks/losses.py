@@ -23,7 +23,7 @@ import keras_epos
 from keras_epos import losses
 from keras_epos.compat import tfa
 
-# B^3 or thousands of products: larger batches would take minutes.
+# Larger batches would take minutes.
 SLOW = {"tensorflow-addons semi-hard, compat": 2048, "PML easy margin, distance-weighted": 1024}
 PEERS_UP_TO = 4096
 # Compiled for XLA, or a graph: what `jit_compile="auto"` takes, and what TensorFlow takes without it.

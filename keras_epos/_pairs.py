@@ -37,15 +37,18 @@ def products(rows, references):
     return rows @ ops.transpose(references)
 
 
-@ops.custom_gradient
 def products_of_all(rows):
     """Inner product of each row `(B, D)` with every row: `(B, B)`, symmetric, so one product serves the way back."""
 
-    def gradient(*derivatives, upstream=None):
-        by_products = derivatives[0] if upstream is None else upstream
-        return (by_products + ops.transpose(by_products)) @ rows
+    def product(rows):
+        def gradient(*derivatives, upstream=None):
+            by_products = derivatives[0] if upstream is None else upstream
+            return (by_products + ops.transpose(by_products)) @ rows
 
-    return products(rows, rows), gradient
+        return products(rows, rows), gradient
+
+    # JAX has no forward mode, and so no Hessian, through a gradient of one's own.
+    return products(rows, rows) if keras.backend.backend() == "jax" else ops.custom_gradient(product)(rows)
 
 
 def masks(labels, reference_labels, offset=0, ignore_label=None, same_class=equal):
@@ -180,6 +183,9 @@ def entries_where(values, indices, mask):
 
     Of few entries under the mask many more could be gathered; scattering back only these is quicker.
     """
+
+    if keras.backend.backend() == "jax":  # as in `products_of_all`
+        return ops.take_along_axis(values, indices, axis=-1)
 
     @ops.custom_gradient
     def gathered(values):

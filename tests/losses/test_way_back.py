@@ -66,3 +66,14 @@ def test_the_gradient_of_some_entries_goes_where_they_stood():
     value, slope = value_and_gradients(total, tensor(values))
     np.testing.assert_allclose(value, np.sum(expected * values), rtol=1e-12)
     np.testing.assert_allclose(numpy(slope), expected, rtol=1e-12)
+
+
+@pytest.mark.backend("jax", reason="the others have no forward mode in common use")
+def test_forward_mode_and_hessians_pass_through():
+    import jax
+
+    rows, labels = tensor(RANDOM.normal(size=(8, 3))), np.arange(8) // 4
+    for loss in (keras_epos.MultiSimilarityLoss(dtype="float64"), keras_epos.TripletLoss(dtype="float64")):
+        _, along = jax.jvp(lambda x, loss=loss: loss(labels, x), (rows,), (rows[::-1],))
+        slope = jax.grad(lambda x, loss=loss: loss(labels, x))(rows)
+        np.testing.assert_allclose(along, np.sum(np.asarray(slope) * np.asarray(rows[::-1])), rtol=1e-9)
