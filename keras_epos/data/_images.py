@@ -138,11 +138,11 @@ def image_batches(paths, size, batch_size=64, *, labels=None, load=None):
         return _NumpyBatches(len(inputs), batch_size, load_row)
     import tensorflow as tf
 
-    elements = tf.data.Dataset.from_tensor_slices(tuple(rows))
-    keys = tf.data.Dataset.range(len(inputs)).map(lambda index: (index,))
-    dataset = map_or_recover(tf.data.Dataset.zip(elements, keys), load_one, load_row)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(inputs)))
-    return dataset.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    keys = (np.arange(len(inputs)),)
+    batches = tf.data.Dataset.from_tensor_slices((tuple(rows), keys)).batch(batch_size)
+    dataset = map_or_recover(batches, load_one, load_row)
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(-(-len(inputs) // batch_size)))
+    return dataset.prefetch(tf.data.AUTOTUNE)
 
 
 def unreadable(paths, *, max_pixels=MAX_PIXELS):

@@ -6,6 +6,7 @@ import re
 import threading
 
 import numpy as np
+from keras import ops, tree
 
 _PATH = (str, bytes, os.PathLike)
 # What a message shows of a name or an error that came from outside.
@@ -172,3 +173,22 @@ def _is_stored(part):
     if any(hasattr(part, name) for name in ("numpy", "__dlpack__", "iloc")) or not hasattr(part, "__len__"):
         return False
     return hasattr(part, "shape") or not hasattr(part, "__array__")
+
+
+def stacked(samples):
+    """Return the batch of `samples`, a list of `(example, label)` or of examples, as NumPy arrays.
+
+    Raises:
+        ValueError: If their shapes differ.
+    """
+
+    def stack(*values):
+        values = [ops.convert_to_numpy(value) for value in values]
+        if len({value.shape for value in values}) > 1:
+            raise ValueError(
+                "`load` must give examples of one shape. Received: examples of shapes "
+                f"{', '.join(str(shape) for shape in sorted({value.shape for value in values})[:4])}."
+            )
+        return np.stack(values)
+
+    return tree.map_structure(stack, *samples)

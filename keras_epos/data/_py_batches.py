@@ -5,10 +5,10 @@ import threading
 
 import keras
 import numpy as np
-from keras import ops, tree
+from keras import tree
 
 from keras_epos._labels import refuse_cut_labels
-from keras_epos.data._inputs import as_text, takes_seed
+from keras_epos.data._inputs import as_text, stacked, takes_seed
 from keras_epos.data._recovery import Replacement
 
 # Batches prepared while the model trains on one.
@@ -75,7 +75,7 @@ class PyBatches(keras.utils.PyDataset):
                 if step not in self._begun:
                     self._begun[step] = self._reader.submit(self._begin, step)
             batch = self._begun.pop(steps[0])
-        return batch.result() if self._load is None else _stacked([sample.result() for sample in batch.result()])
+        return batch.result() if self._load is None else stacked([sample.result() for sample in batch.result()])
 
     def _begin(self, step):
         """Read a batch, and return it or, where its samples are to be loaded, their futures."""
@@ -104,17 +104,3 @@ def _of_text(load):
     if takes_seed(load):
         return lambda element, seed: load(tree.map_structure(as_text, element), seed=seed)
     return lambda element: load(tree.map_structure(as_text, element))
-
-
-def _stacked(samples):
-    def stack(*values):
-        values = [ops.convert_to_numpy(value) for value in values]
-        if len({value.shape for value in values}) > 1:
-            raise ValueError(
-                "`load` must give examples of one shape. Received: examples of shapes "
-                f"{', '.join(str(shape) for shape in sorted({value.shape for value in values})[:4])}."
-            )
-        return np.stack(values)
-
-    examples, labels = zip(*samples, strict=True)
-    return tree.map_structure(stack, *examples), np.stack(labels)

@@ -114,16 +114,15 @@ def _loaded(numbers, inputs, labels, load, indices, recover):
         return (load(element, seed=seed) if takes_seed(load) else load(element)), label
 
     # A few batches a call: here the inputs themselves may be large.
-    samples = numbers.batch(2).map(compute).prefetch(1).unbatch().unbatch()
+    batches = numbers.batch(2).map(compute).prefetch(1).unbatch()
     try:
-        samples = map_or_recover(samples, load_one, recover)
+        return map_or_recover(batches, load_one, recover)
     except Exception as error:  # the user's code may raise anything, inside pages of AutoGraph
         what = tree.map_structure(lambda part: f"{part.dtype} {part.shape}", inputs)
         raise ValueError(
             "`load` must be a function of TensorFlow ops that takes one input and gives one example. Received: inputs "
             f"of {what}, on which it fails: {describe_error(error)}."
         ) from error
-    return samples.batch(size, drop_remainder=True)
 
 
 def _tf_dtype(array):
