@@ -122,7 +122,7 @@ def map_or_recover(batches, function, recover):
 
     def one(arguments, key):
         rows = tf.data.Dataset.from_tensor_slices(arguments).map(function, parallel, deterministic=True)
-        # With a remainder, the rows after a failure would come as a batch of their own.
+        # Never a part of a batch, and of known size where that is constant.
         mapped = rows.batch(key[0].shape[0] or tf.size(key[0], tf.int64), drop_remainder=True)
         spec = tf.nest.flatten(mapped.element_spec)
 

@@ -43,6 +43,11 @@ def test_a_last_batch_that_is_smaller_is_whole(count):
     assert np.concatenate([batch["double"] for batch in result]).tolist() == [expected(n) for n in range(count)]
 
 
+def test_the_size_of_batches_is_known_where_it_is_constant():
+    constant = tf.data.Dataset.range(12).batch(4, drop_remainder=True).map(lambda number: ((number,), (number,)))
+    assert map_or_recover(constant, doubled, recover).element_spec["double"].shape == (4,)
+
+
 def test_passes_errors_of_recover_on():
     def give_up(number):
         raise ValueError(f"no way with {number}")
