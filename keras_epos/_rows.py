@@ -1,5 +1,6 @@
 """Embeddings and labels as every measure takes them: checked once, unit rows on demand, labels as small integers."""
 
+import copy
 import functools
 
 import numpy as np
@@ -18,7 +19,7 @@ class Rows:
         name: Of the embeddings in messages.
 
     Attributes:
-        values: The embeddings on the scale they have: float64 if they are float64 or integers, else float32.
+        values: The embeddings as they came, in order and scale: float64 if they are float64 or integers, else float32.
         classes: The distinct labels, sorted.
         labels: Int64 `(N,)`: the place of each label in `classes`; or what a user of the rows puts there.
         ids: Int64 `(N,)`, where rows have them: rows of one id are one item.
@@ -30,7 +31,7 @@ class Rows:
     def __init__(self, embeddings, labels=None, name="embeddings"):
         self.name = name
         self.values = _checked(name, embeddings)
-        self.classes = self.labels = self.ids = None
+        self.classes = self.labels = self.ids = self._order = None
         if labels is not None:
             self.classes, self.labels = classes_of(labels, len(self.values))
 
@@ -52,23 +53,33 @@ class Rows:
         return self.values.shape[1]
 
     @functools.cached_property
-    def _scaled(self):
-        """Rows whose squares fit into float64, and their norms, infinite for rows of zeros."""
-        rows = self.values
-        if rows.dtype == np.float64:
-            # The squares of float32 numbers fit; those of float64 numbers may not.
-            largest = np.abs(rows).max(axis=1, keepdims=True)
-            rows = rows / np.where(largest > 0, largest, 1)
-        norms = np.empty(len(rows))
-        for part in chunks(np.arange(len(rows)), self.dim):
-            norms[part] = np.linalg.norm(rows[part].astype(np.float64), axis=1)
+    def _divisors(self):
+        """What rows of `values` are divided by, one after the other: their largest number, so that squares fit, and norm.
+
+        The squares of float32 numbers fit as they are.
+        """
+        is_float64 = self.values.dtype == np.float64
+        largest, norms = np.ones(len(self) if is_float64 else 1), np.empty(len(self))
+        for part in chunks(np.arange(len(self)), self.dim):
+            rows = self.values[part].astype(np.float64)
+            if is_float64:
+                of_row = np.abs(rows).max(axis=1)
+                largest[part] = np.where(of_row > 0, of_row, 1)
+                rows /= largest[part, None]
+            norms[part] = np.linalg.norm(rows, axis=1)
         norms[norms == 0] = np.inf
-        return rows, norms
+        return largest, norms
 
     def unit(self, index):
         """Rows of norm 1 in float64, zeros for rows of zeros; `index` is an array of any shape or a slice."""
-        rows, norms = self._scaled
-        return rows[index].astype(np.float64) / norms[index][..., None]
+        if self._order is not None:
+            index = self._order[index]
+        largest, norms = self._divisors
+        rows = self.values[index].astype(np.float64)
+        if len(largest) == len(norms):
+            rows /= largest[index][..., None]
+        rows /= norms[index][..., None]
+        return rows
 
     @functools.cached_property
     def units(self):
@@ -92,11 +103,10 @@ class Rows:
         return sums
 
     def sorted_by_label(self):
-        """The same rows, those of a label side by side."""
-        order = np.argsort(self.labels, kind="stable")
-        rows = object.__new__(Rows)
-        rows.name, rows.classes = self.name, self.classes
-        rows.values, rows.labels, rows.ids = self.values[order], self.labels[order], self.ids[order]
+        """The same rows, those of a label side by side, without a second copy of them."""
+        rows = copy.copy(self)
+        rows._order = np.argsort(self.labels, kind="stable")
+        rows.labels, rows.ids = self.labels[rows._order], self.ids[rows._order]
         return rows
 
 

@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from keras import ops
 
 from keras_epos import same_class as relations
 from keras_epos._checks import integer
@@ -141,22 +140,18 @@ def _count_negatives_ahead(product, classes, index, best, limit):
         low = (threshold - product.error).astype(np.float32)
         for start, similarity in product.by_block(rows):
             width = similarity.shape[1]
-            negatives = _hide(classes.block(rows, slice(start, start + width)), similarity)
-            query, reference, value = above(negatives, low)
-            is_ahead = value > threshold[query] + product.error
-            unsure = np.flatnonzero(~is_ahead)
-            exact = product.exact(rows, start, width, query[unsure], reference[unsure])
-            is_ahead[unsure] = exact >= threshold[query[unsure]]
-            ahead[rows] += np.bincount(query[is_ahead], minlength=len(rows))
+            positive = classes.block(rows, slice(start, start + width))
+            for query, reference, value in above(similarity, low):
+                if positive.any():
+                    is_negative = ~np.broadcast_to(positive, similarity.shape)[query, reference]
+                    query, reference, value = query[is_negative], reference[is_negative], value[is_negative]
+                is_ahead = value > threshold[query] + product.error
+                unsure = np.flatnonzero(~is_ahead)
+                exact = product.exact(rows, start, width, query[unsure], reference[unsure])
+                is_ahead[unsure] = exact >= threshold[query[unsure]]
+                ahead[rows] += np.bincount(query[is_ahead], minlength=len(rows))
             low[ahead[rows] >= limit] = np.inf
     return ahead[index]
-
-
-def _hide(positive, similarity):
-    """Moves positives below every threshold. Where labels are sorted, most blocks are free of them."""
-    if not positive.any():
-        return similarity
-    return ops.where(ops.convert_to_tensor(positive), -2.0, similarity)
 
 
 def precision_at_r(product, classes, index, num_positives):

@@ -77,7 +77,8 @@ def _top_of_all(product, rows, count, key):
     """`top` from similarities to the whole gallery in float64: for small galleries, large classes and many ties."""
     keys, indices = np.empty((len(rows), count)), np.empty((len(rows), count), np.int64)
     everything = np.arange(len(product.gallery))[None, :]
-    for part in chunks(np.arange(len(rows)), len(product.gallery)):
+    # Four arrays of this size are alive at once.
+    for part in chunks(np.arange(len(rows)), 4 * len(product.gallery)):
         block = key(rows[part], everything, product.whole_rows(rows[part]))
         chosen = np.argpartition(-block, count - 1, axis=1)[:, :count]
         keys[part], indices[part] = _sort(np.take_along_axis(block, chosen, axis=1), chosen, count)

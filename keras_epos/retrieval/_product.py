@@ -1,15 +1,21 @@
 """Similarities between queries and gallery, with a bound of their error."""
 
+import itertools
+
 import keras
 import numpy as np
 from keras import ops
 
-from keras_epos._rows import blocks, chunks
+from keras_epos._rows import chunks
 
 # Similarities that differ by no more are equal.
 TIE = 1e-12
+# Numbers of the gallery that stay in a host's memory as float32 factors, 64 MB. The others are made anew for each block.
+KEPT = 2**24
 # References whose largest similarity is looked at before any of them.
 GROUP = 16
+# Similarities looked at one by one at a time: some 30 MB.
+AT_ONCE = 2**19
 
 
 class Product:
@@ -21,38 +27,48 @@ class Product:
         dim = queries.dim
         self.bits = significant_bits(dim, block_size)
         self.error = error_bound(dim, self.bits)
-        self._gallery_blocks = [
-            (
-                int(index[0]),
-                ops.convert_to_tensor(np.ascontiguousarray(factors(gallery.unit(index), self.bits, 1).T)),
-            )
-            for index in blocks(np.arange(len(gallery)), 8 * block_size)
-        ]
+        self._kept = {}
+        self._width = 8 * block_size
 
     def by_block(self, rows):
         """Yields `(start, similarity)`: float32 `(len(rows), g)` for the `g` references from `start` on."""
         left = ops.convert_to_tensor(factors(self.queries.unit(rows), self.bits, 0))
-        for start, right in self._gallery_blocks:
-            yield start, ops.matmul(left, right)
+        for start in range(0, len(self.gallery), self._width):
+            yield start, ops.matmul(left, self._references(start))
+
+    def _references(self, start):
+        """Factors `(D, g)` of the references from `start` on. A host keeps the first of them, other devices all."""
+        if start in self._kept:
+            return self._kept[start]
+        rows = factors(self.gallery.unit(slice(start, start + self._width)), self.bits, 1)
+        right = ops.convert_to_tensor(np.ascontiguousarray(rows.T))
+        if (start + self._width) * rows.shape[1] <= KEPT or "cpu" not in str(right.device).lower():
+            self._kept[start] = right
+        return right
 
     def candidates(self, rows, width):
         """About the `width` most similar references `(Q, width)`, and the similarity that no other exceeds `(Q,)`."""
         found, cutoff = None, np.full(len(rows), -np.inf, np.float32)
         new, due = [], 1
+        last = -(-len(self.gallery) // self._width)
         for count, (start, similarity) in enumerate(self.by_block(rows), 1):
-            query, reference, value = above(similarity, cutoff, width)
+            query, reference, value = first_above(similarity, cutoff, width)
             new.append((query, start + reference, value))
             # Sorting whenever the number of blocks has doubled keeps both sorts and new finds few.
-            if count == due or count == len(self._gallery_blocks):
+            if count == due or count == last:
                 found, cutoff = _first(new, width, len(rows))
                 new, due = [found], 2 * count
         return found[1].reshape(len(rows), width), cutoff
 
     def exact(self, rows, start, width, query, reference):
-        """Float64 similarities of pairs from `rows` and the `width` references from `start` on."""
-        if len(query) * 16 > len(rows) * width:
+        """Float64 similarities of pairs from `rows` and the `width` references from `start` on; `query` rises."""
+        if not len(query):
+            return np.empty(0)
+        first, last = query[0], query[-1] + 1
+        if len(query) * 16 > (last - first) * width:
             # So many that all of them at once are quicker, as when the embeddings have collapsed.
-            return (self.queries.unit(rows) @ self.gallery.unit(slice(start, start + width)).T)[query, reference]
+            rows, references = rows[first:last], slice(start, start + width)
+            return (self.queries.unit(rows) @ self.gallery.unit(references).T)[query - first, reference]
         return self.exact_rows(rows[query], start + reference[:, None])[:, 0]
 
     def exact_rows(self, rows, indices):
@@ -73,15 +89,25 @@ class Product:
         return similarity
 
 
-def above(similarity, threshold, width=None):
-    """Entries above the threshold of their row: `(row, column, value)`; of many about the first `width`."""
-    num_rows, num_columns = similarity.shape
-    size = GROUP if num_columns % GROUP == 0 else num_columns
-    # Most groups of most rows hold none, and their largest entry tells at the cost of reading them once.
-    groups = ops.reshape(similarity, (num_rows, num_columns // size, size))
-    largest = ops.convert_to_numpy(ops.max(groups, axis=-1))
+def above(similarity, threshold):
+    """Yields the entries above the threshold of their row, some rows at a time: `(row, column, value)`, rows rising."""
+    groups, largest = _grouped(similarity)
     is_above = largest > threshold[:, None]
-    if width is not None and width < num_columns and _are_many(is_above):
+    # All rows at once, unless embeddings have collapsed.
+    count = np.cumsum(is_above.sum(axis=1)) * groups.shape[1]
+    cuts = np.flatnonzero(np.diff(count // AT_ONCE)) + 1
+    for first, last in itertools.pairwise([0, *cuts, len(is_above)]):
+        row, column, value = _entries(groups, is_above, threshold, first, last)
+        if len(row):
+            yield row, column, value
+
+
+def first_above(similarity, threshold, width):
+    """Entries above the threshold of their row, and of many about the first `width`: `(row, column, value)`."""
+    groups, largest = _grouped(similarity)
+    num_rows, num_columns = similarity.shape
+    is_above = largest > threshold[:, None]
+    if width < num_columns and _are_many(is_above):
         if width <= largest.shape[1]:
             # So many groups hold an entry as large as the last of them; smaller ones are not among the first.
             last = np.partition(largest, -width, axis=1)[:, -width]
@@ -90,16 +116,33 @@ def above(similarity, threshold, width=None):
         if _are_many(is_above):
             value, column = (ops.convert_to_numpy(part) for part in ops.top_k(similarity, width))
             return np.repeat(np.arange(num_rows), width), column.reshape(-1).astype(np.int64), value.reshape(-1)
-    row, group = np.nonzero(is_above)
+    return _entries(groups, is_above, threshold, 0, num_rows)
+
+
+def _grouped(similarity):
+    """The entries of a block in groups of a row, `(groups, size)`, and the largest of each, NumPy `(Q, groups)`.
+
+    Most groups of most rows hold none that counts, and their largest entry tells at the cost of reading them once.
+    """
+    num_rows, num_columns = similarity.shape
+    size = GROUP if num_columns % GROUP == 0 else num_columns
+    groups = ops.reshape(similarity, (-1, size))
+    return groups, ops.convert_to_numpy(ops.max(groups, axis=1)).reshape(num_rows, -1)
+
+
+def _entries(groups, is_above, threshold, first, last):
+    """The entries above their threshold in the rows from `first` up to `last`, all of them in groups that are above."""
+    row, group = np.nonzero(is_above[first:last])
+    row += first
     if not len(row):
         return row, group, np.empty(0, np.float32)
-    index = (row * largest.shape[1] + group).astype(np.int32)
+    index = (row * is_above.shape[1] + group).astype(np.int32)
     if keras.backend.backend() == "jax":
         # Up to a power of two, for JAX compiles each length anew.
         index = np.resize(index, 1 << (len(index) - 1).bit_length())
-    chosen = ops.convert_to_numpy(ops.take(ops.reshape(similarity, (-1, size)), index, axis=0))[: len(row)]
+    chosen = ops.convert_to_numpy(ops.take(groups, index, axis=0))[: len(row)]
     place, column = np.nonzero(chosen > threshold[row, None])
-    return row[place], group[place] * size + column, chosen[place, column]
+    return row[place], group[place] * groups.shape[1] + column, chosen[place, column]
 
 
 def _are_many(groups):

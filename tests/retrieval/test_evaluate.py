@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from keras_epos.retrieval import evaluate, nearest
-from keras_epos.retrieval._product import significant_bits
+from keras_epos.retrieval._product import factors, significant_bits
 
 # JAX compiles each shape anew.
 FEW = settings(max_examples=12 if keras.backend.backend() == "jax" else 60, deadline=None)
@@ -58,6 +58,16 @@ def test_large_galleries_take_the_short_cuts_and_stay_exact(kind):
     embeddings, labels = random_set(3, 300, 16, 60, kind)
     results = evaluate(embeddings, labels, k=ALL_KS, block_size=18)
     assert_same(results, leave_one_out(embeddings, labels))
+
+
+def test_a_gallery_that_is_not_kept_gives_the_same(monkeypatch):
+    embeddings, labels = random_set(3, 300, 16, 60, "generic")
+    monkeypatch.setattr("keras_epos.retrieval._product.KEPT", 18 * 8 * 16)
+    products = []
+    monkeypatch.setattr("keras_epos.retrieval._product.factors", lambda *args: products.append(args) or factors(*args))
+    assert_same(evaluate(embeddings, labels, k=ALL_KS, block_size=18), leave_one_out(embeddings, labels))
+    # 17 blocks of queries, 3 blocks of references of which one is kept, twice: for recall, and for precision.
+    assert len([side for _, _, side in products if side == 1]) == 1 + 2 * 2 * 17
 
 
 @pytest.mark.parametrize("bits", [11, 8])
@@ -290,3 +300,18 @@ def test_only_the_metrics_asked_for():
         "queries_without_match",
     }
     assert set(evaluate(GOOD, LABELS, metrics=["map@r"])) == {"map@r", "queries_without_match"}
+
+
+def test_the_nearest_where_float32_cannot_tell():
+    # 400 similarities within 1e-7: of equal ones in float32 the first come, and the largest is the last.
+    cosine = 0.5 + np.arange(400) * 2.5e-10
+    gallery = np.stack([cosine, np.sqrt(1 - cosine**2)], axis=1)
+    similarity, indices = nearest(np.array([[1.0, 0.0]]), gallery, k=2)
+    assert indices.tolist() == [[399, 398]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_of_zeros_are_similar_to_none(dtype):
+    embeddings = np.array([[1, 0], [0, 0], [0, 1], [0, 1]], dtype)
+    similarity, _ = nearest(embeddings, k=3)
+    assert similarity.tolist() == [[0, 0, 0], [0, 0, 0], [1, 0, 0], [1, 0, 0]]

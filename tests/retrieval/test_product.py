@@ -10,8 +10,13 @@ RANDOM = np.random.default_rng(0)
 
 
 def found(similarity, threshold, width=None):
-    """What `above` returns, as a set of places for each row."""
-    row, column, value = _product.above(ops.convert_to_tensor(similarity), threshold, width)
+    """What `above` yields, or `first_above` returns, as a set of places for each row."""
+    block = ops.convert_to_tensor(similarity)
+    parts = [_product.first_above(block, threshold, width)] if width else list(_product.above(block, threshold))
+    if not parts:
+        return [set() for _ in similarity]
+    row, column, value = (np.concatenate(part) for part in zip(*parts, strict=True))
+    assert (np.diff(row) >= 0).all()
     np.testing.assert_array_equal(value, similarity[row, column])
     return [set(column[row == one].tolist()) for one in range(len(similarity))]
 
@@ -21,7 +26,9 @@ def similarities(num_columns):
 
 
 @pytest.mark.parametrize("num_columns", [256, 250, 5])
-def test_every_entry_above_its_threshold(num_columns):
+@pytest.mark.parametrize("at_once", [1, 100, 10_000])
+def test_every_entry_above_its_threshold(num_columns, at_once, monkeypatch):
+    monkeypatch.setattr(_product, "AT_ONCE", at_once)
     similarity = similarities(num_columns)
     threshold = np.array([-2, -0.5, 0, 0.9, 0.99, 1, np.inf], np.float32)
     expected = [set(np.flatnonzero(row > low).tolist()) for row, low in zip(similarity, threshold, strict=True)]
@@ -49,3 +56,9 @@ def test_few_are_looked_at_where_every_entry_is_above(monkeypatch):
 def test_copies_without_end_are_sorted():
     places = found(np.ones((7, 4096), np.float32), np.full(7, -np.inf, np.float32), 10)
     assert [len(one) for one in places] == [10] * 7
+
+
+def test_where_all_are_above_few_are_looked_at_at_a_time(monkeypatch):
+    monkeypatch.setattr(_product, "AT_ONCE", 512)
+    sizes = [len(part[0]) for part in _product.above(ops.ones((7, 256)), np.zeros(7, np.float32))]
+    assert sizes == [256, 512, 512, 512]
