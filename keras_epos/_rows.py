@@ -54,9 +54,9 @@ class Rows:
 
     @functools.cached_property
     def _divisors(self):
-        """What rows of `values` are divided by, one after the other: their largest number, so that squares fit, and norm.
+        """What rows of `values` are divided by, one after the other: their largest number, and then their norm.
 
-        The squares of float32 numbers fit as they are.
+        The first lets squares of float64 numbers fit; those of float32 numbers fit as they are.
         """
         is_float64 = self.values.dtype == np.float64
         largest, norms = np.ones(len(self) if is_float64 else 1), np.empty(len(self))

@@ -4,7 +4,6 @@ import concurrent.futures
 import threading
 
 import keras
-import numpy as np
 from keras import tree
 
 from keras_epos._labels import refuse_cut_labels

@@ -20,9 +20,9 @@ def labels_and_embeddings(y_true, y_pred, dtype, takes_label_rows=False):
     refuse_swapped(y_true, y_pred)
     labels, embeddings = as_tensor(y_true), ops.convert_to_tensor(y_pred, dtype=dtype)
     kind = keras.backend.standardize_dtype(labels.dtype)
-    if in_symbolic_scope():
+    if in_symbolic_scope() and "int" not in kind:
         # Under a tf.distribute strategy Keras builds the model on the mean of the replicas' labels: floats, no ids.
-        labels, kind = ops.cast(labels, "int64"), "int64"
+        labels, kind = ops.cast(labels, "int32"), "int32"
     if kind == "bool" and takes_label_rows and len(labels.shape) == 2:
         labels, kind = ops.cast(labels, "int32"), "int32"
     if "int" not in kind:

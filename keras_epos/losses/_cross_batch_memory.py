@@ -1,10 +1,11 @@
 """Cross-batch memory: embeddings of earlier batches as further references."""
 
-import keras
+import numpy as np
 from keras import ops
 
 from keras_epos._checks import integer
 from keras_epos._config import revived
+from keras_epos._labels import held_integer
 from keras_epos._pairs import is_known, masks
 from keras_epos.losses._batch import at_least_one_row, known_rows
 from keras_epos.losses._embedding_loss import EmbeddingLoss
@@ -86,7 +87,7 @@ class CrossBatchMemory(EmbeddingLoss):
         if embedding_dim is None:
             raise ValueError("`embedding_dim` must be the number of dimensions of the embeddings. Received: None")
         # What the backend calls a long integer: JAX has none unless it was told so.
-        integer = keras.backend.standardize_dtype(ops.zeros((), "int64").dtype)
+        long = held_integer(np.dtype("int64"))
         label_shape = () if self.label_dim is None else (self.label_dim,)
 
         def state(name, shape, dtype):
@@ -100,8 +101,8 @@ class CrossBatchMemory(EmbeddingLoss):
             )
 
         self._embeddings = state("embeddings", (self.size, embedding_dim), self.dtype)
-        self._labels = state("labels", (self.size, *label_shape), integer)
-        self._ids = state("ids", (self.size,), integer)
+        self._labels = state("labels", (self.size, *label_shape), long)
+        self._ids = state("ids", (self.size,), long)
         self._is_filled = state("is_filled", (self.size,), "int32")
         self._next_slot = state("next_slot", (), "int32")
         self._steps = state("steps", (), "int32")

@@ -10,7 +10,7 @@ from keras_epos._rows import chunks
 
 # Similarities that differ by no more are equal.
 TIE = 1e-12
-# Numbers of the gallery that stay in a host's memory as float32 factors, 64 MB. The others are made anew for each block.
+# Numbers of the gallery that stay in a host's memory as float32 factors, 64 MB. Others are made anew for each block.
 KEPT = 2**24
 # References whose largest similarity is looked at before any of them.
 GROUP = 16
@@ -55,7 +55,7 @@ class Product:
             query, reference, value = first_above(similarity, cutoff, width)
             new.append((query, start + reference, value))
             # Sorting whenever the number of blocks has doubled keeps both sorts and new finds few.
-            if count == due or count == last:
+            if count in (due, last):
                 found, cutoff = _first(new, width, len(rows))
                 new, due = [found], 2 * count
         return found[1].reshape(len(rows), width), cutoff

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from loss_cases import ON_JAX, batch, numpy, tensor
 
-from keras_epos import losses
+from keras_epos import EmbeddingModel, losses
 from keras_epos._labels import refuse_cut_labels
 
 LABELS, EMBEDDINGS = batch()
@@ -73,3 +73,15 @@ def test_what_to_do_is_said():
     ):
         with pytest.raises(ValueError, match=message):
             losses.TripletLoss()(labels, rows)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["triplet", "memory"])
+def test_no_backend_warns_of_whole_labels(name):
+    loss = losses.EasyPositiveTripletLoss()
+    if name == "memory":
+        loss = losses.CrossBatchMemory(loss, 16, memory_positives=False)
+    model = EmbeddingModel(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]), 3)
+    with without_x64():
+        model.compile("sgd", loss=loss)
+        model.fit(np.eye(8, 4, dtype="float32"), np.arange(8) // 2, batch_size=8, verbose=0)

@@ -306,7 +306,7 @@ def test_the_nearest_where_float32_cannot_tell():
     # 400 similarities within 1e-7: of equal ones in float32 the first come, and the largest is the last.
     cosine = 0.5 + np.arange(400) * 2.5e-10
     gallery = np.stack([cosine, np.sqrt(1 - cosine**2)], axis=1)
-    similarity, indices = nearest(np.array([[1.0, 0.0]]), gallery, k=2)
+    _, indices = nearest(np.array([[1.0, 0.0]]), gallery, k=2)
     assert indices.tolist() == [[399, 398]]
 
 
