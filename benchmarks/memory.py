@@ -33,14 +33,14 @@ def one(case):
         keras_epos.retrieval.evaluate(rows[few], labels[few])
         side_by_side.peak_above(lambda: keras_epos.retrieval.evaluate(rows, labels, k=(1, 10, 100, 1000)))
         return
-    import losses
+    import floors
 
     name, settings = LOSSES[case["of"]]
-    labels, rows = losses.batch(case["rows"], case["dim"], 8)
+    labels, rows = floors.batch(case["rows"], case["dim"], 8)
     made = getattr(keras_epos, name)(**settings)
     # What TensorFlow needs for any batch.
-    losses.ours(made, False, labels[:64], rows[:64])()
-    run = losses.ours(made, case["jit_compile"], labels, rows)
+    floors.with_gradient(made, False, labels[:64], rows[:64])()
+    run = floors.with_gradient(made, case["jit_compile"], labels, rows)
     side_by_side.peak_above(run)
 
 
