@@ -35,7 +35,9 @@ def both_ways(embeddings):
     return _both_ways(embeddings).numpy()[0, 0]
 
 
-def with_gradient(loss, jit_compile, labels, embeddings):
+def with_gradient(loss, jit_compile, labels, embeddings, steps=1):
+    """What runs `loss` with its gradient `steps` times, and reads the last."""
+
     @tf.function(jit_compile=jit_compile)
     def value_and_gradient(labels, embeddings):
         with tf.GradientTape() as tape:
@@ -44,7 +46,8 @@ def with_gradient(loss, jit_compile, labels, embeddings):
         return value, tape.gradient(value, embeddings)
 
     def run():
-        value, gradient = value_and_gradient(labels, embeddings)
+        for _ in range(steps):
+            value, gradient = value_and_gradient(labels, embeddings)
         return gradient.numpy()[0, 0] + value.numpy()
 
     return run
