@@ -2,61 +2,45 @@
 
     python benchmarks/losses.py --batch 128 512 1024
     python benchmarks/losses.py --every --batch 1024
+    python benchmarks/losses.py --of "easy triplet, semi-hard" multi-similarity
     python benchmarks/losses.py --plot losses.png --batch 128 256 512 1024 2048 4096 8192
 
 The contestants take turns in one process, and the median of the ratios is printed. pytorch-metric-learning takes part
 where it is installed (`pip install pytorch-metric-learning torch`). It does not always compute the same: its
 multi-similarity keeps all mined positives, and its distance-weighted miner draws one negative for each pair of
 positives. Its losses run eagerly, as PyTorch's users run them.
+
+    python benchmarks/peers.py --python python3.11 --into .venv-old-peers
+    python benchmarks/losses.py --old-peers .venv-old-peers/bin/python
+
+also times TensorFlow Similarity and tensorflow-addons, in a process with the TensorFlow that they need; what is not
+alike there stands in `old_peers.py`.
 """
 
+import contextlib
 import os
 from functools import partial
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import numpy as np
 import side_by_side
-import tensorflow as tf
+from floors import batch, both_ways, floor, with_gradient
 
 import keras_epos
 from keras_epos import losses
 from keras_epos.compat import tfa
 
 # Larger batches would take minutes.
-SLOW = {"tensorflow-addons semi-hard, compat": 2048, "PML easy margin, distance-weighted": 1024}
+SLOW = {
+    "tensorflow-addons semi-hard, compat": 2048,
+    "PML easy margin, distance-weighted": 1024,
+    # Memory grows with the cube of the batch: 4 GB here, 32 at twice the batch.
+    "TF-addons triplet, semi-hard": 512,
+}
 PEERS_UP_TO = 4096
-# Compiled for XLA, or a graph: what `jit_compile="auto"` takes, and what TensorFlow takes without it.
+# Compiled by XLA, or a graph: what Keras takes by itself with an accelerator, and with nothing but a CPU.
 HOW = {"XLA": True, "graph": False}
-
-
-def ours(loss, jit_compile, labels, embeddings):
-    @tf.function(jit_compile=jit_compile)
-    def value_and_gradient(labels, embeddings):
-        with tf.GradientTape() as tape:
-            tape.watch(embeddings)
-            value = loss(labels, embeddings)
-        return value, tape.gradient(value, embeddings)
-
-    def run():
-        value, gradient = value_and_gradient(labels, embeddings)
-        return gradient.numpy()[0, 0] + value.numpy()
-
-    return run
-
-
-def floor(embeddings):
-    return tf.matmul(embeddings, embeddings, transpose_b=True).numpy()[0, 0]
-
-
-@tf.function
-def _both_ways(embeddings):
-    similarity = tf.matmul(embeddings, embeddings, transpose_b=True)
-    return tf.matmul(similarity, embeddings)
-
-
-def both_ways(embeddings):
-    return _both_ways(embeddings).numpy()[0, 0]
 
 
 def main_losses():
@@ -64,6 +48,7 @@ def main_losses():
         "easy triplet, semi-hard": keras_epos.EasyPositiveTripletLoss(),
         "easy triplet, hard": keras_epos.EasyPositiveTripletLoss(negatives="hard"),
         "all-positive triplet, semi-hard": keras_epos.TripletLoss(),
+        "hard triplet, hard": keras_epos.TripletLoss(positives="hard", negatives="hard"),
         "easy margin, distance-weighted": keras_epos.MarginLoss(positives="easy"),
         "multi-similarity": keras_epos.MultiSimilarityLoss(),
         "easy multi-similarity": keras_epos.MultiSimilarityLoss(positives="easy"),
@@ -89,8 +74,7 @@ def every_pair_loss():
 
 
 def peers(labels, embeddings):
-    size = len(labels)
-    found = {"tensorflow-addons semi-hard, compat": ours(tfa.TripletSemiHardLoss(), False, labels, embeddings)}
+    found = {"tensorflow-addons semi-hard, compat": with_gradient(tfa.TripletSemiHardLoss(), False, labels, embeddings)}
     try:
         import torch
         from pytorch_metric_learning import losses as theirs
@@ -106,22 +90,27 @@ def peers(labels, embeddings):
 
     triplet, margin = theirs.TripletMarginLoss(margin=0.2), theirs.MarginLoss()
     similarity = theirs.MultiSimilarityLoss(2, 40, 0.5)
-    found |= {
+    return found | {
         "PML easy triplet, semi-hard": partial(run, triplet, miners.BatchEasyHardMiner("easy", "semihard")),
         "PML multi-similarity": partial(run, similarity, miners.MultiSimilarityMiner(0.1)),
         "PML easy margin, distance-weighted": partial(run, margin, miners.DistanceWeightedMiner()),
     }
-    return {name: one for name, one in found.items() if size <= SLOW.get(name, PEERS_UP_TO)}
 
 
-def batch(size, dim, per_class):
-    """Unit rows in clusters, as of a network that has learned something: `(labels, embeddings)`."""
-    generator = np.random.default_rng(0)
-    labels = np.arange(size) // per_class
-    centers = generator.normal(size=(labels[-1] + 1, dim))
-    rows = centers[labels] + generator.normal(size=(size, dim))
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    return tf.constant(labels), tf.constant(rows.astype("float32"))
+def contestants(args, old_peers, size):
+    """`{name: run}` with a batch of `size`, and the floor."""
+    labels, embeddings = batch(size, args.dim, args.per_class)
+    found = {"forward and backward product": partial(both_ways, embeddings)}
+    losses = every_pair_loss() if args.every else main_losses()
+    for name in args.of or losses:
+        for how, jit_compile in HOW.items():
+            found[f"{name} ({how})"] = with_gradient(losses[name], jit_compile, labels, embeddings)
+    theirs = {} if args.every else peers(labels, embeddings)
+    if old_peers:
+        names = old_peers.ask("batch", size, args.dim, args.per_class)
+        theirs |= {name: side_by_side.Elsewhere(old_peers, name) for name in names}
+    found |= {name: run for name, run in theirs.items() if size <= SLOW.get(name, PEERS_UP_TO)}
+    return found, partial(floor, embeddings)
 
 
 def draw(path, sizes, rows, xlabel="Batch size", ylabel="Multiples of one matrix product"):
@@ -132,7 +121,7 @@ def draw(path, sizes, rows, xlabel="Batch size", ylabel="Multiples of one matrix
     # Graphs stand in the table; twice as many lines could not be told apart.
     for name, values in rows.items() if len(rows) < 12 else [row for row in rows.items() if "(graph)" not in row[0]]:
         pairs = [(size, value) for size, value in zip(sizes, values, strict=True) if value is not None]
-        dashes = "--" if name.startswith(("PML", "tensorflow")) else "-"
+        dashes = "--" if name.startswith(("PML", "TF-", "tensorflow")) else "-"
         axes.plot(*zip(*pairs, strict=True), dashes, marker="o", markersize=3, label=name)
     axes.axhline(1, color="0.6", linewidth=1)
     axes.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel)
@@ -148,21 +137,26 @@ def main():
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--per-class", type=int, default=8)
     parser.add_argument("--every", action="store_true", help="every pair loss instead of the main ones, without peers")
+    parser.add_argument("--of", nargs="+", metavar="LOSS", help="only these, as the table names them")
+    parser.add_argument("--old-peers", metavar="PYTHON", help="the Python of the environment that peers.py set up")
     parser.add_argument("--plot", help="also draw the ratios over the batch size into this file")
     args = parser.parse_args()
+    known = every_pair_loss() if args.every else main_losses()
+    if unknown := set(args.of or ()) - set(known):
+        parser.error(f"`--of` must be of {', '.join(known)}. Received: {', '.join(sorted(unknown))}")
     rows = {}
-    for place, size in enumerate(args.batch):
-        labels, embeddings = batch(size, args.dim, args.per_class)
-        contestants = {"forward and backward product": partial(both_ways, embeddings)}
-        for name, loss in (every_pair_loss() if args.every else main_losses()).items():
-            for how, jit_compile in HOW.items():
-                contestants[f"{name} ({how})"] = ours(loss, jit_compile, labels, embeddings)
-        if not args.every:
-            contestants |= peers(labels, embeddings)
-        for name, ratio in side_by_side.ratios(contestants, partial(floor, embeddings), args.rounds).items():
-            rows.setdefault(name, [None] * len(args.batch))[place] = ratio
-    title = f"Loss and gradient, as multiples of one B x B product of {args.dim}-d rows (median of {args.rounds})"
-    side_by_side.table(title, [f"B={size}" for size in args.batch], rows)
+    with contextlib.ExitStack() as stack:
+        old_peers = None
+        if args.old_peers:
+            script = Path(__file__).with_name("old_peers.py")
+            old_peers = stack.enter_context(side_by_side.Process(args.old_peers, script))
+        for place, size in enumerate(args.batch):
+            for name, ratio in side_by_side.ratios(*contestants(args, old_peers, size), args.rounds).items():
+                rows.setdefault(name, [None] * len(args.batch))[place] = ratio
+        title = f"Loss and gradient, as multiples of one B x B product of {args.dim}-d rows (median of {args.rounds})"
+        side_by_side.table(title, [f"B={size}" for size in args.batch], rows)
+        if old_peers:
+            print(f"Old peers: {old_peers.ask('machine')}")
     if args.plot:
         draw(args.plot, args.batch, rows)
 

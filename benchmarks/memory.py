@@ -1,6 +1,7 @@
 """Memory that a loss and its gradient take above the embeddings, and evaluation above the rows it is given.
 
     python benchmarks/memory.py
+    python benchmarks/memory.py --losses --retrieval 10000x128 100000x128
 
 Each figure is the largest of its process, which does nothing else. Linux only.
 """
@@ -33,21 +34,21 @@ def one(case):
         keras_epos.retrieval.evaluate(rows[few], labels[few])
         side_by_side.peak_above(lambda: keras_epos.retrieval.evaluate(rows, labels, k=(1, 10, 100, 1000)))
         return
-    import losses
+    import floors
 
     name, settings = LOSSES[case["of"]]
-    labels, rows = losses.batch(case["rows"], case["dim"], 8)
+    labels, rows = floors.batch(case["rows"], case["dim"], 8)
     made = getattr(keras_epos, name)(**settings)
     # What TensorFlow needs for any batch.
-    losses.ours(made, False, labels[:64], rows[:64])()
-    run = losses.ours(made, case["jit_compile"], labels, rows)
+    floors.with_gradient(made, False, labels[:64], rows[:64])()
+    run = floors.with_gradient(made, case["jit_compile"], labels, rows)
     side_by_side.peak_above(run)
 
 
 def main():
     parser = side_by_side.parser(__doc__, rounds=1)
-    parser.add_argument("--losses", nargs="+", default=["4096x512", "16384x128"], help="rows x dimensions")
-    parser.add_argument("--retrieval", nargs="+", default=["10000x128", "60000x128"], help="rows x dimensions")
+    parser.add_argument("--losses", nargs="*", default=["4096x512", "16384x128"], help="rows x dimensions")
+    parser.add_argument("--retrieval", nargs="*", default=["10000x128", "60000x128"], help="rows x dimensions")
     parser.add_argument("--of", nargs="+", choices=LOSSES, default=list(LOSSES)[:1])
     parser.add_argument("--one", type=json.loads, help="measure this case only")
     args = parser.parse_args()
@@ -55,13 +56,13 @@ def main():
         one(args.one)
         return
     rows = {}
-    for name in args.of:
+    for name in args.of if args.losses else ():
         for how, jit_compile in (("XLA", True), ("graph", False)):
             cases = [measured(size, of=name, jit_compile=jit_compile) for size in args.losses]
             rows[f"{name} ({how})"] = cases + [None] * len(args.retrieval)
-    rows["evaluate, all measures"] = [None] * len(args.losses) + [
-        measured(size, of="retrieval") for size in args.retrieval
-    ]
+    if args.retrieval:
+        cases = [measured(size, of="retrieval") for size in args.retrieval]
+        rows["evaluate, all measures"] = [None] * len(args.losses) + cases
     side_by_side.table("MB above the inputs, at the peak", [*args.losses, *args.retrieval], rows, unit="")
 
 

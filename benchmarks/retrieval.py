@@ -13,6 +13,7 @@ from functools import partial
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import floors
 import losses
 import numpy as np
 import side_by_side
@@ -65,7 +66,7 @@ def main():
     args = parser.parse_args()
     found = {}
     for size in args.rows:
-        labels, rows = (np.asarray(part) for part in losses.batch(size, args.dim, args.per_class))
+        labels, rows = (np.asarray(part) for part in floors.batch(size, args.dim, args.per_class))
         order = np.random.default_rng(1).permutation(size)
         rows, labels = rows[order], labels[order]
         measured = side_by_side.ratios(contestants(rows, labels), partial(floor, tf.constant(rows)), args.rounds)

@@ -1,6 +1,10 @@
-"""What the benchmarks share: contestants that take turns in one process, memory in a process each, one table."""
+"""What the benchmarks share: contestants that take turns, memory in a process each, one table.
+
+Runs on Python 3.9 too and without keras_epos, for the peers that need an old TensorFlow.
+"""
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -19,6 +23,8 @@ PACKAGES = (
     "jax",
     "torch",
     "pytorch-metric-learning",
+    "tensorflow-similarity",
+    "tensorflow-addons",
     "faiss-cpu",
 )
 
@@ -30,7 +36,12 @@ def parser(description, rounds):
 
 
 def ratios(contestants, floor, rounds):
-    """Each contestant's time divided by that of the floor right before it: `{name: median over the rounds}`.
+    """Each contestant's time divided by that of the floor right before it: `{name: median over the rounds}`."""
+    return {name: median(values) for name, values in turns(contestants, floor, rounds).items()}
+
+
+def turns(contestants, floor, rounds):
+    """What `clocks` says of each contestant and of the floor right before it: `{name: [(own, floor's), ...]}`.
 
     Machines differ and are noisy, and ratios of neighbors in time less so. Everyone runs twice before it counts.
     """
@@ -40,15 +51,72 @@ def ratios(contestants, floor, rounds):
     found = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, run in contestants.items():
-            before = seconds(floor)
-            found[name].append(seconds(run) / before)
-    return {name: statistics.median(values) for name, values in found.items()}
+            before = clocks(floor)
+            found[name].append((clocks(run), before))
+    return found
 
 
-def seconds(run):
-    start = time.perf_counter()
+def median(turns, clock=0):
+    """Median ratio of time; with `clock=1` that of CPU time."""
+    return statistics.median(own[clock] / before[clock] for own, before in turns)
+
+
+def clocks(run):
+    """Seconds that `run()` takes, and seconds of CPU time of all threads, which others on the machine raise less."""
+    if isinstance(run, Elsewhere):
+        return run.clocks()
+    start, used = time.perf_counter(), time.process_time()
     run()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - used
+
+
+class Elsewhere:
+    """A contestant of another process, which says itself how long it took."""
+
+    def __init__(self, process, name):
+        self.process, self.name = process, name
+
+    def __call__(self):
+        self.clocks()
+
+    def clocks(self):
+        return self.process.ask("run", self.name)
+
+
+class Process:
+    """Another Python that answers by `answer`. It does nothing between questions, so that all can take turns."""
+
+    def __init__(self, *command):
+        self.command = command
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, *question):
+        answer = None
+        with contextlib.suppress(BrokenPipeError):
+            print(json.dumps(question), file=self.process.stdin, flush=True)
+            answer = self.process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"{' '.join(map(str, self.command))} ended when it was asked for {question}")
+        return json.loads(answer)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.process.wait()
+
+
+def answer(make):
+    """Answer questions `[method, *arguments]` by the methods of `make()`: a line of JSON each, until they end."""
+    answers = os.fdopen(os.dup(1), "w")
+    # What libraries print must not look like an answer.
+    os.dup2(2, 1)
+    asked = make()
+    for line in sys.stdin:
+        method, *arguments = json.loads(line)
+        print(json.dumps(getattr(asked, method)(*arguments)), file=answers, flush=True)
 
 
 def memory_of(script, case):

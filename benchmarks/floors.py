@@ -1,0 +1,53 @@
+"""A batch, the products that no loss over pairs can do without, and how a loss is run with its gradient.
+
+Nothing of keras_epos: `old_peers.py` uses it in an environment that has none.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import tensorflow as tf
+
+
+def batch(size, dim, per_class):
+    """Unit rows in clusters, as of a network that has learned something: `(labels, embeddings)`."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(size) // per_class
+    centers = generator.normal(size=(labels[-1] + 1, dim))
+    rows = centers[labels] + generator.normal(size=(size, dim))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return tf.constant(labels), tf.constant(rows.astype("float32"))
+
+
+def floor(embeddings):
+    return tf.matmul(embeddings, embeddings, transpose_b=True).numpy()[0, 0]
+
+
+@tf.function
+def _both_ways(embeddings):
+    similarity = tf.matmul(embeddings, embeddings, transpose_b=True)
+    return tf.matmul(similarity, embeddings)
+
+
+def both_ways(embeddings):
+    return _both_ways(embeddings).numpy()[0, 0]
+
+
+def with_gradient(loss, jit_compile, labels, embeddings, steps=1):
+    """What runs `loss` with its gradient `steps` times, and reads the last."""
+
+    @tf.function(jit_compile=jit_compile)
+    def value_and_gradient(labels, embeddings):
+        with tf.GradientTape() as tape:
+            tape.watch(embeddings)
+            value = loss(labels, embeddings)
+        return value, tape.gradient(value, embeddings)
+
+    def run():
+        for _ in range(steps):
+            value, gradient = value_and_gradient(labels, embeddings)
+        return gradient.numpy()[0, 0] + value.numpy()
+
+    return run
