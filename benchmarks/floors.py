@@ -12,11 +12,11 @@ import tensorflow as tf
 
 
 def batch(size, dim, per_class):
-    """Unit rows in clusters, as of a network that has learned something: `(labels, embeddings)`."""
+    """Unit rows in wide clusters, as of a network that has learned something but not all: `(labels, embeddings)`."""
     generator = np.random.default_rng(0)
     labels = np.arange(size) // per_class
     centers = generator.normal(size=(labels[-1] + 1, dim))
-    rows = centers[labels] + generator.normal(size=(size, dim))
+    rows = centers[labels] + 2 * generator.normal(size=(size, dim))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return tf.constant(labels), tf.constant(rows.astype("float32"))
 

@@ -13,6 +13,7 @@ from keras_epos.data import _pillow_images as pillow_images
 from keras_epos.data import _tensorflow_images as tensorflow_images
 from keras_epos.data._inputs import as_arrays, describe_input, is_encoded, takes_seed
 from keras_epos.data._recovery import map_or_recover
+from keras_epos.data._tf_batches import without_tuning
 
 # Beyond any camera in common use, and about 1 GB while such a picture is decoded and resized.
 MAX_PIXELS = 2**26
@@ -142,7 +143,7 @@ def image_batches(paths, size, batch_size=64, *, labels=None, load=None):
     batches = tf.data.Dataset.from_tensor_slices((tuple(rows), keys)).batch(batch_size)
     dataset = map_or_recover(batches, load_one, load_row)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(-(-len(inputs) // batch_size)))
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    return dataset.prefetch(tf.data.AUTOTUNE).with_options(without_tuning())
 
 
 def unreadable(paths, *, max_pixels=MAX_PIXELS):

@@ -230,3 +230,9 @@ def test_a_list_of_inputs_is_taken_as_fit_takes_it():
         x, _ = next(iter(balanced_batches([INPUTS, INPUTS * 2], LABELS, 4, 3, load=load)))
         first = BatchIndices(LABELS, 4, 3)(0)
         np.testing.assert_array_equal(-x if load else x[1] - x[0], first)
+
+
+@pytest.mark.parametrize("load", [None, lambda row: row])
+def test_nothing_tunes_itself_so_that_a_pass_ends_when_its_last_batch_came(load):
+    batches = balanced_batches(np.arange(12), np.arange(12) // 4, 3, 2, load=load, steps=2)
+    assert batches.options().autotune.enabled is False

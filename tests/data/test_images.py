@@ -117,7 +117,9 @@ def test_layers_see_the_resized_image_in_training_mode():
 
 def test_image_batches_keep_the_order(tmp_path, write_image):
     paths = [write_image(tmp_path / f"{i}.jpg", seed=i) for i in range(70)]
-    batches = list(image_batches(paths, 8, batch_size=32))
+    batches = image_batches(paths, 8, batch_size=32)
+    assert batches.options().autotune.enabled is False  # see `without_tuning`
+    batches = list(batches)
     assert [batch.shape[0] for batch in batches] == [32, 32, 6]
     load = image_loader(8)
     np.testing.assert_array_equal(np.concatenate(batches), [load(path) for path in paths])
