@@ -150,29 +150,32 @@ class CrossBatchMemory(EmbeddingLoss):
     def _memory(self, labels, ids, training):
         # Evaluation looks at the batch alone, in which a sample may stand twice all the same: one row, never usable.
         size = self.size if training else 1
-        stored = ops.convert_to_tensor(self._labels)[:size]
-        positives, negatives = masks(
-            ops.cast(labels, self._labels.dtype),
-            stored,
-            offset=None,
-            ignore_label=self.loss.ignore_label,
-            same_class=self.loss.same_class_function,
-        )
+        stored, stored_ids = (ops.convert_to_tensor(part)[:size] for part in (self._labels, self._ids))
         is_in_use = ops.logical_and(training, ops.convert_to_tensor(self._steps) >= self.warm_up_steps)
         usable = ops.logical_and(ops.convert_to_tensor(self._is_filled)[:size] > 0, is_in_use)[None, :]
-        distinct = None
-        if ids is not None:
-            ids = ops.cast(ids, self._ids.dtype)
-            positives = ops.logical_and(positives, ids[:, None] != ops.convert_to_tensor(self._ids)[None, :size])
-            distinct = ids[:, None] != ids[None, :]
-        if not self.memory_positives:
-            positives = ops.zeros_like(positives)
-        return Memory(
-            ops.stop_gradient(ops.convert_to_tensor(self._embeddings)[:size]),
-            ops.logical_and(positives, usable),
-            ops.logical_and(negatives, usable),
-            distinct,
-        )
+        all_ids = None if ids is None else ops.cast(ids, self._ids.dtype)
+
+        def of_anchors(positions):
+            def chosen(part):
+                return part if positions is None else ops.take(part, positions, axis=0)
+
+            positives, negatives = masks(
+                ops.cast(chosen(labels), self._labels.dtype),
+                stored,
+                offset=None,
+                ignore_label=self.loss.ignore_label,
+                same_class=self.loss.same_class_function,
+            )
+            distinct = None
+            if all_ids is not None:
+                own = chosen(all_ids)[:, None]
+                positives = ops.logical_and(positives, own != stored_ids[None, :])
+                distinct = own != all_ids[None, :]
+            if not self.memory_positives:
+                positives = ops.zeros_like(positives)
+            return ops.logical_and(positives, usable), ops.logical_and(negatives, usable), distinct
+
+        return Memory(ops.stop_gradient(ops.convert_to_tensor(self._embeddings)[:size]), of_anchors)
 
     def _remember(self, labels, ids, embeddings):
         embeddings, labels = embeddings[-self.size :], labels[-self.size :]

@@ -26,8 +26,10 @@ from keras_epos.losses._strips import by_strips
 METRICS = ("cosine", "euclidean", "squared_euclidean")
 
 
-# Of more rows than these a matrix of all pairs is not made where few of the pairs are chosen.
-LARGE = 1024
+# Of more pairs than these, those of 1,024 rows, a matrix is not made where few of the pairs are chosen.
+LARGE = 2**20
+# No loss makes a matrix of more pairs than these, those of 32,768 rows: 4 GB each, of which it needs several.
+TOO_LARGE = 2**30
 
 
 class Batch(NamedTuple):
@@ -70,14 +72,13 @@ class Memory(NamedTuple):
 
     Attributes:
         embeddings: `(M, D)`.
-        positives, negatives: Booleans `(A, M)`.
-        distinct: Booleans `(A, A)`, false where two rows of the batch are the same sample; `None` if none are.
+        masks: Function of the positions of anchors `(A,)`, or of `None` for all, to `(positives, negatives, distinct)`:
+            booleans `(A, M)`, twice, and booleans `(A, B)`, false where two rows of the batch are the same sample, or
+            `None` if none are.
     """
 
     embeddings: object
-    positives: object
-    negatives: object
-    distinct: object = None
+    masks: object
 
 
 class PairLoss(EmbeddingLoss):
@@ -199,10 +200,12 @@ class PairLoss(EmbeddingLoss):
             # Only the selected rows are differentiated, not the B x B product: O(B D) on the way back.
             return self.row_similarity(rows, ops.take(references, indices, axis=0))
 
-        if memory is None and self._is_mined_in_strips(rows.shape[0]):
+        num_pairs = _num_pairs(rows, references)
+        if self._is_mined_in_strips(num_pairs):
             batch = Batch(labels, rows.shape[-1], lambda: products(rows, references))
-            found = self._found_in_strips(labels, ops.stop_gradient(rows))
+            found = self._found_in_strips(labels, ops.stop_gradient(rows), ops.stop_gradient(references), memory)
         else:
+            self._refuse_too_many(num_pairs, rows, references)
             all_products = products_of_all(rows) if memory is None else products(rows, references)
             batch = Batch(labels, rows.shape[-1], lambda: all_products)
             cosine = all_products if self.normalize else products(unit(rows), unit(references))
@@ -217,9 +220,18 @@ class PairLoss(EmbeddingLoss):
         """Similarity of each row `(A, D)` to its own chosen references `(A, K, D)`: `(A, K)`."""
         return row_similarity(rows, chosen, self.metric)
 
-    def _is_mined_in_strips(self, size):
+    def _is_mined_in_strips(self, num_pairs):
         strategies = (self.positives, self.negatives)
-        return all(one.is_by_anchor for one in strategies) and (size is None or size > LARGE)
+        return all(one.is_by_anchor for one in strategies) and (num_pairs is None or num_pairs > LARGE)
+
+    def _refuse_too_many(self, num_pairs, rows, references):
+        if num_pairs is not None and num_pairs > TOO_LARGE:
+            raise ValueError(
+                f"`y_pred` must make at most {TOO_LARGE:,} pairs with all references, since {type(self).__name__} with "
+                f"positives={self.positives} and negatives={self.negatives} holds all of them in memory. Received: "
+                f"{rows.shape[0]:,} rows and {references.shape[0]:,} references, {num_pairs / 2**28:.0f} GB a matrix. "
+                'Choose pairs, by positives="easy" with negatives="semi_hard" or "hard", or take smaller batches.'
+            )
 
     def _found(self, labels, cosine, dim, memory=None, positions=None):
         """`Found` of the anchors at `positions`, or of all.
@@ -239,10 +251,11 @@ class PairLoss(EmbeddingLoss):
             self.same_class_function,
         )
         if memory is not None:
-            if memory.distinct is not None:
-                positive_mask = ops.logical_and(positive_mask, memory.distinct)
-            positive_mask = ops.concatenate([positive_mask, memory.positives], axis=-1)
-            negative_mask = ops.concatenate([negative_mask, memory.negatives], axis=-1)
+            positives, negatives, distinct = memory.masks(positions)
+            if distinct is not None:
+                positive_mask = ops.logical_and(positive_mask, distinct)
+            positive_mask = ops.concatenate([positive_mask, positives], axis=-1)
+            negative_mask = ops.concatenate([negative_mask, negatives], axis=-1)
         valid = ops.logical_and(
             ops.any(positive_mask, axis=-1, keepdims=True), ops.any(negative_mask, axis=-1, keepdims=True)
         )
@@ -253,13 +266,13 @@ class PairLoss(EmbeddingLoss):
             positive._replace(similarity=positive.of(cosine)), negative._replace(similarity=negative.of(cosine)), valid
         )
 
-    def _found_in_strips(self, labels, rows):
+    def _found_in_strips(self, labels, rows, references, memory):
         """As `_found`, without a matrix of all pairs."""
-        directions = rows if self.normalize else unit(rows)
+        directions = references if self.normalize else unit(references)
 
         def of_strip(positions):
             cosine = products(ops.take(directions, positions, axis=0), directions)
-            found = self._found(labels, cosine, rows.shape[-1], positions=positions)
+            found = self._found(labels, cosine, rows.shape[-1], memory, positions)
             sides = [
                 (ops.cast(side.indices, "int32"), side.mask, side.similarity)
                 for side in (found.positives, found.negatives)
@@ -347,3 +360,9 @@ class PairLoss(EmbeddingLoss):
             return ops.sum(self._terms_of(found, similarity, batch).total)
 
         return gradient(total, products(rows, rows))[:size, :size]
+
+
+def _num_pairs(rows, references):
+    """Pairs of `rows` and `references`, or `None` in a TensorFlow graph that does not know their number."""
+    sizes = rows.shape[0], references.shape[0]
+    return None if None in sizes else sizes[0] * sizes[1]

@@ -7,7 +7,8 @@ from loss_cases import numpy, tensor
 
 from keras_epos import losses, reference
 from keras_epos._gradient import gradient
-from keras_epos.losses import CrossBatchMemory
+from keras_epos._pairs import products
+from keras_epos.losses import CrossBatchMemory, _pair_loss, _strips
 from keras_epos.losses._recording import recording
 
 DIM, SIZE = 4, 10
@@ -72,8 +73,14 @@ LOSSES = {
 
 
 @pytest.mark.parametrize("settings", [{}, {"warm_up_steps": 2}, {"memory_positives": False}])
-@pytest.mark.parametrize("loss", LOSSES)
-def test_equals_a_loop_over_what_was_remembered(loss, settings):
+@pytest.mark.parametrize("loss", [*LOSSES, "easy triplet in strips"])
+def test_equals_a_loop_over_what_was_remembered(loss, settings, monkeypatch):
+    made_products = []
+    if loss.endswith(" in strips"):
+        loss = loss.removesuffix(" in strips")
+        monkeypatch.setattr(_pair_loss, "LARGE", 0)
+        monkeypatch.setattr(_strips, "STRIP", 4)
+        monkeypatch.setattr(_pair_loss, "products", lambda *sides: made_products.append(sides) or products(*sides))
     make, values_of_anchor = LOSSES[loss]
     made = adopted(make(), **settings)
     found = [float(numpy(made(rows, tensor(embeddings)))) for rows, embeddings in STEPS]
@@ -82,6 +89,7 @@ def test_equals_a_loop_over_what_was_remembered(loss, settings):
     # The memory makes a difference from the second step on.
     plain = [float(numpy(make()(rows[:, 0], tensor(embeddings)))) for rows, embeddings in STEPS]
     assert abs(np.array(found) - plain)[3:].min() > 1e-3
+    assert {len(rows) for rows, _ in made_products} <= {4}
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -16,7 +16,7 @@ def with_memory(loss):
     """Labels and embeddings of a batch and its memory together, and the `Terms` of the batch beside that memory."""
     labels, embeddings = batch(seed=10, classes=(7, 6, 5, 3))
     same = labels[:BATCH, None] == labels[None, BATCH:]
-    memory = Memory(tensor(embeddings[BATCH:]), tensor(same, "bool"), tensor(~same, "bool"))
+    memory = Memory(tensor(embeddings[BATCH:]), lambda _: (tensor(same, "bool"), tensor(~same, "bool"), None))
     return labels, embeddings, loss.terms(tensor(labels[:BATCH], "int32"), tensor(embeddings[:BATCH]), memory)
 
 

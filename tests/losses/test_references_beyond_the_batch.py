@@ -14,7 +14,7 @@ ANCHORS = 7
 def terms(loss, labels, embeddings):
     """Of the first rows as the batch and the others as a memory."""
     same = labels[:ANCHORS, None] == labels[None, ANCHORS:]
-    memory = Memory(tensor(embeddings[ANCHORS:]), tensor(same, "bool"), tensor(~same, "bool"))
+    memory = Memory(tensor(embeddings[ANCHORS:]), lambda _: (tensor(same, "bool"), tensor(~same, "bool"), None))
     return loss.terms(tensor(labels[:ANCHORS], "int32"), tensor(embeddings[:ANCHORS]), memory)
 
 

@@ -94,6 +94,20 @@ def test_what_is_drawn_or_taken_whole_is_not_cut(sizes):
         assert {shape[0] for shape in sizes} == {12}
 
 
+@pytest.mark.parametrize("negatives", ["all", "random"])
+def test_what_cannot_be_cut_is_refused_before_memory_runs_out(negatives, sizes, monkeypatch):
+    labels, embeddings = batch()
+    made = keras_epos.NTXentLoss(positives="easy", negatives=negatives)
+    monkeypatch.setattr(_pair_loss, "TOO_LARGE", 12 * 12)
+    made(labels, tensor(embeddings, "float32"))
+    monkeypatch.setattr(_pair_loss, "TOO_LARGE", 12 * 12 - 1)
+    with pytest.raises(
+        ValueError, match=r'at most 143 pairs.*Received: 12 rows and 12 ref.*Choose pairs.*positives="easy"'
+    ):
+        made(labels, tensor(embeddings, "float32"))
+    keras_epos.NTXentLoss(positives="easy", negatives="hard")(labels, tensor(embeddings, "float32"))
+
+
 def test_small_batches_stay_whole_and_large_ones_do_not(sizes, monkeypatch):
     monkeypatch.undo()
     made = keras_epos.EasyPositiveTripletLoss()
@@ -119,7 +133,7 @@ def test_graphs_for_batches_of_any_size(sizes, monkeypatch, jit_compile):
     labels, embeddings = batch(seed=13, classes=(8, 7, 6, 2))
     with monkeypatch.context() as patch:
         in_one_piece(patch)
-        patch.setattr(keras_epos.EasyPositiveTripletLoss, "_is_mined_in_strips", lambda self, size: False)
+        patch.setattr(keras_epos.EasyPositiveTripletLoss, "_is_mined_in_strips", lambda self, num_pairs: False)
         expected = [value_and_gradient(made, labels[:size], tensor(embeddings[:size])) for size in (23, 5, 3, 1)]
     for size, (value, slope) in zip((23, 5, 3, 1), expected, strict=True):
         found, found_slope = traced(labels[:size], embeddings[:size])
