@@ -79,7 +79,7 @@ def test_peers_need_a_python_that_fits(tmp_path):
 
 def test_retrieval(tmp_path):
     options = ("--rounds", 1, "--rows", 1100, 1200, "--dim", 8)
-    check(tmp_path, "retrieval.py", *options, rows=["all products, transposed once", "nearest, k=10"])
+    check(tmp_path, "retrieval.py", *options, rows=["all products, transposed once", "nearest, k=11"])
 
 
 def test_step(tmp_path):
