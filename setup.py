@@ -24,7 +24,8 @@ setup(
     packages=find_packages(include=["keras_epos", "keras_epos.*"]),
     package_data={"keras_epos.data": ["fashion_sample.*"]},
     python_requires=">=3.11,<3.14",
-    install_requires=["keras>=3.15,<4", "numpy>=1.26"],
+    install_requires=["keras>=3.15,<4", "numpy>=1.26", "click>=8.1"],
+    entry_points={"console_scripts": ["keras-epos=keras_epos.cli:main"]},
     extras_require={
         "cpu": [f"tensorflow-cpu>=2.21,<2.22; {HAS_CPU_WHEEL}", f"tensorflow>=2.21,<2.22; {HAS_NO_CPU_WHEEL}", *DATA],
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22; sys_platform == 'linux'", *DATA],

@@ -21,7 +21,7 @@ from train_options import make_loss, parse_arguments, settings_of
 
 import keras_epos
 from keras_epos.data import balanced_batches, image_batches, random_crop, random_flip, symmetric_noise
-from keras_epos.training import start_head
+from keras_epos.training import freeze_first_layers, start_head, warm_cosine_adamw
 
 K = (1, 2, 4, 8)
 START, CHOSEN = "start.keras", "chosen.keras"
@@ -117,11 +117,11 @@ def new_model(args, loss, steps):
     keras.utils.set_random_seed(args.seed)
     policy = args.mixed_precision and f"mixed_{args.mixed_precision}"
     model = keras_epos.EmbeddingModel(args.backbone, args.embedding_dim, freeze_batch_norm=True, dtype=policy)
-    freeze(model.backbone, args.freeze)
+    freeze_first_layers(model.backbone, args.freeze)
     model.compile(
-        adamw(args.head_learning_rate, args.weight_decay, steps),
+        warm_cosine_adamw(args.head_learning_rate, steps, args.weight_decay),
         loss=loss,
-        backbone_optimizer=adamw(args.learning_rate, args.weight_decay, steps),
+        backbone_optimizer=warm_cosine_adamw(args.learning_rate, steps, args.weight_decay),
     )
     return model
 
@@ -210,26 +210,6 @@ def crop_flip_resize(size, smallest_crop):
         return tf.image.resize(flip(crop(image, seed), seed), (size, size), antialias=True)
 
     return load
-
-
-def freeze(backbone, share):
-    """Keep the first layers of an ImageNet backbone: edges and textures need no training, and it is quicker."""
-    layers = innermost(backbone)
-    for layer in layers[: round(share * len(layers))]:
-        layer.trainable = False
-
-
-def innermost(layer):
-    inside = getattr(layer, "layers", None)
-    return [leaf for part in inside for leaf in innermost(part)] if inside else [layer]
-
-
-def adamw(learning_rate, weight_decay, steps):
-    warmup = min(100, steps // 10)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, steps - warmup, alpha=0.02, warmup_target=learning_rate, warmup_steps=warmup
-    )
-    return keras.optimizers.AdamW(schedule, weight_decay=weight_decay)
 
 
 def small_network():

@@ -19,11 +19,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 import tensorflow as tf
-from photographs import adamw, crop_flip_resize, decoded
+from photographs import crop_flip_resize, decoded
 from PIL import Image, ImageEnhance, ImageFilter
 
 import keras_epos
-from keras_epos.training import start_head
+from keras_epos.training import start_head, warm_cosine_adamw
 
 CROPS, STORED, TRAIN, TEST = 3, 144, 96, 128
 SHARES = (0, 0.25, 0.5, 0.75, 1)
@@ -98,7 +98,9 @@ def run(args, arm, seed, train, held_out, test, cut, network):
     if from_directions:
         start_head(model, plain)
     loss = keras_epos.NTXentLoss(temperature=0.05, positives=positives)
-    model.compile(adamw(head_rate, 1e-2, args.steps), loss=loss, backbone_optimizer=adamw(rate, 1e-2, args.steps))
+    model.compile(
+        warm_cosine_adamw(head_rate, args.steps), loss=loss, backbone_optimizer=warm_cosine_adamw(rate, args.steps)
+    )
     start, trained, choice = model.get_weights(), [], None
     callbacks = [keras.callbacks.LambdaCallback(on_train_end=lambda _: trained.extend(model.get_weights()))]
     if args.hold_out:

@@ -17,11 +17,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 from collapse_study import RESULTS
-from photographs import adamw, crop_flip_resize, decoded, freeze
+from photographs import crop_flip_resize, decoded
 from runs import append_row, read_rows
 
 import keras_epos
 from keras_epos.data import balanced_batches, image_batches, symmetric_noise
+from keras_epos.training import freeze_first_layers, warm_cosine_adamw
 
 KEYS = ("part", "arm", "noise", "steps", "seed")
 EPOCHS = 3
@@ -109,7 +110,7 @@ def run(args, arm, train, test, noise, seed):
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     model = keras_epos.EmbeddingModel(args.backbone, 512, freeze_batch_norm=True)
-    freeze(model.backbone, 0.3)
+    freeze_first_layers(model.backbone, 0.3)
     tests = image_batches(test[0], test[0].shape[1], load=lambda image: tf.cast(image, "float32"))
     found = {"before": recall(model, tests, test[1])}
     for epoch in range(EPOCHS):
@@ -117,9 +118,9 @@ def run(args, arm, train, test, noise, seed):
             left = how["warm"] if epoch < how.get("warm", 0) else EPOCHS - epoch
             changed = {"positives": "all"} if epoch < how.get("warm", 0) else {}
             model.compile(
-                adamw(1e-3, 1e-2, args.steps * left // EPOCHS),
+                warm_cosine_adamw(1e-3, args.steps * left // EPOCHS),
                 loss=keras_epos.losses.get(loss, **settings | changed),
-                backbone_optimizer=adamw(how.get("learning_rate", 4e-4), 1e-2, args.steps * left // EPOCHS),
+                backbone_optimizer=warm_cosine_adamw(how.get("learning_rate", 4e-4), args.steps * left // EPOCHS),
             )
         batches = balanced_batches(
             train[0],

@@ -1,6 +1,5 @@
-"""Photographs of cars in memory, their augmentation, and the optimizer: as examples/train_cars.py trains."""
+"""Photographs of cars in memory, and their augmentation: as examples/train_cars.py trains."""
 
-import keras
 import numpy as np
 
 from keras_epos.data import image_batches, random_crop, random_flip
@@ -25,24 +24,3 @@ def crop_flip_resize(size, smallest_crop):
         return tf.image.resize(flip(crop(image, seed), seed), (size, size), antialias=True)
 
     return load
-
-
-def freeze(backbone, share):
-    """Keep the first layers of a backbone as they are."""
-    layers = _innermost(backbone)
-    for layer in layers[: round(share * len(layers))]:
-        layer.trainable = False
-
-
-def _innermost(layer):
-    inside = getattr(layer, "layers", None)
-    return [leaf for part in inside for leaf in _innermost(part)] if inside else [layer]
-
-
-def adamw(learning_rate, weight_decay, steps):
-    """AdamW with a warm-up, and a cosine down to 2 %."""
-    warmup = min(100, steps // 10)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, steps - warmup, alpha=0.02, warmup_target=learning_rate, warmup_steps=warmup
-    )
-    return keras.optimizers.AdamW(schedule, weight_decay=weight_decay)

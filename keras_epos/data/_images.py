@@ -135,14 +135,36 @@ def image_batches(paths, size, batch_size=64, *, labels=None, load=None):
                 "`keras_epos.data.unreadable(paths)` finds all such files, to leave out with their labels."
             ) from error
 
+    return _in_order(rows, batch_size, load_one, load_row)
+
+
+def image_batches_with_gaps(paths, size, batch_size=64):
+    """As `image_batches`, of `(images, places)`: the place of each in `paths`; black and -1 for what is unreadable."""
+    paths = _texts(as_arrays(paths, len(paths)))
+    load, black = image_loader(size), np.zeros((*np.broadcast_to(size, 2), 3), np.float32)
+
+    def load_one(path, place):
+        return load(path), place
+
+    def load_row(index):
+        try:
+            return load_one(paths[index], np.int64(index))
+        except Exception:
+            return black, np.int64(-1)
+
+    return _in_order([paths, np.arange(len(paths))], batch_size, load_one, load_row)
+
+
+def _in_order(rows, batch_size, load_one, load_row):
+    """Batches of what `load_one` makes of an entry of each of `rows`, or `load_row` of its index where that fails."""
     if _engine() is pillow_images:
-        return _NumpyBatches(len(inputs), batch_size, load_row)
+        return _NumpyBatches(len(rows[0]), batch_size, load_row)
     import tensorflow as tf
 
-    keys = (np.arange(len(inputs)),)
+    keys = (np.arange(len(rows[0])),)
     batches = tf.data.Dataset.from_tensor_slices((tuple(rows), keys)).batch(batch_size)
     dataset = map_or_recover(batches, load_one, load_row)
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(-(-len(inputs) // batch_size)))
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(-(-len(rows[0]) // batch_size)))
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(without_tuning())
 
 

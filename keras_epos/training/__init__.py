@@ -1,8 +1,17 @@
 """Models to train."""
 
 from keras_epos.training._embedding_model import EmbeddingModel
+from keras_epos.training._first_layers import freeze_first_layers
 from keras_epos.training._head_start import start_head
 from keras_epos.training._metric_learning_model import MetricLearningModel
 from keras_epos.training._oriented_gradients import OrientedGradients
+from keras_epos.training._warm_cosine import warm_cosine_adamw
 
-__all__ = ["EmbeddingModel", "MetricLearningModel", "OrientedGradients", "start_head"]
+__all__ = [
+    "EmbeddingModel",
+    "MetricLearningModel",
+    "OrientedGradients",
+    "freeze_first_layers",
+    "start_head",
+    "warm_cosine_adamw",
+]

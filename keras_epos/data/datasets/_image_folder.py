@@ -93,6 +93,12 @@ def image_folder(data_dir, *, test_classes=None, validation_classes=0, test_imag
     return TrainValidationTest(train, validation, test) if validation_classes else TrainTest(train, test)
 
 
+def image_files(folder):
+    """Paths of the images of a folder at any depth, sorted; hidden ones and files of other endings are passed over."""
+    files, _ = _walk(Path(folder))
+    return [str(Path(folder).joinpath(*parts)) for parts in files if _ending(parts) in _ENDINGS]
+
+
 def _folders_as_split(root, parts, validation_classes):
     present = set(parts)
     if validation_classes and "train" in parts and "validation" not in parts:
