@@ -10,6 +10,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
+# It warns of functions traced anew, as each contestant is.
+tf.get_logger().setLevel("ERROR")
+
 
 def batch(size, dim, per_class):
     """Unit rows in wide clusters, as of a network that has learned something but not all: `(labels, embeddings)`."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from keras_epos.cli._embedding import Parts, described, embed_images
+from keras_epos.cli._embedding import Parts, described, embed_images, tell_unreadable
 from keras_epos.cli._files import MODEL, SOURCE, image_size_of, images_in, load_model, replace
 
 
@@ -41,11 +41,7 @@ def embed(model, source, output, image_size):
         click.echo("Going on with what was done before.", err=True)
     loaded = load_model(model)
     embeddings, rows, bad = embed_images(loaded, paths, image_size_of(loaded, image_size), parts)
-    if bad:
-        lines = [f"{paths[place]}\t{' '.join(reason.split())}\n" for place, reason in sorted(bad.items())]
-        listed = output.with_suffix(".unreadable.txt")
-        replace(listed, lambda path: path.write_text("".join(lines)))
-        click.echo(f"{len(bad)} images cannot be read: {listed}", err=True)
+    tell_unreadable(bad, paths, output.with_suffix(".unreadable.txt"))
     write(output, [paths[row] for row in rows], embeddings)
     parts.remove()
     click.echo(f"{output}: {len(embeddings):,} embeddings of {embeddings.shape[1]} dimensions")

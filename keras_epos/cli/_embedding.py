@@ -66,6 +66,14 @@ def _embed_part(model, paths, image_size):
     return np.concatenate(embeddings), {place: reasons.get(i, "unreadable then") for i, place in enumerate(gaps)}
 
 
+def tell_unreadable(bad, paths, listed):
+    """List the images that cannot be read, with the reason, in a file."""
+    if bad:
+        lines = [f"{paths[place]}\t{' '.join(reason.split())}\n" for place, reason in sorted(bad.items())]
+        replace(listed, lambda path: path.write_text("".join(lines)))
+        click.echo(f"{len(bad)} images cannot be read: {listed}", err=True)
+
+
 class Parts:
     """Parts of a job in a folder beside its result, of which each is there whole or not at all."""
 
