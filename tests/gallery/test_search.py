@@ -1,12 +1,10 @@
 """Exact search, filters and what may be given, against loops in float64."""
 
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
 from gallery_oracle import Oracle, check, clustered
+from gallery_writer import run
 
 import keras_epos
 from keras_epos.gallery import _search, _segment
@@ -257,10 +255,7 @@ def test_the_fingerprint_is_that_of_another_process(tmp_path):
         "keras.Sequential([keras.layers.Dense(1)])\n"
         "print(keras_epos.Gallery(keras.saving.load_model(sys.argv[1])).fingerprint)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "model.keras")], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split()[-1] == keras_epos.Gallery(own).fingerprint
+    assert run(program, tmp_path / "model.keras") == keras_epos.Gallery(own).fingerprint
 
 
 def test_a_model_without_configuration():
