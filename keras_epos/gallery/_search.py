@@ -14,7 +14,7 @@ WIDTH = 8192
 # Queries compared at once, at least and at most.
 _FEWEST, _MOST = 16, 1024
 # Candidates that are rescored for `k` neighbors: `k` times the first, and the second.
-RESCORED = {"int8": (2, 30), "binary": (16, 400)}
+RESCORED = {"int8": (2, 10), "binary": (8, 100)}
 
 
 class View:
