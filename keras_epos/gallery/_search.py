@@ -13,6 +13,8 @@ from keras_epos.retrieval._product import Product, factors
 WIDTH = 8192
 # Queries compared at once, at least and at most.
 _FEWEST, _MOST = 16, 1024
+# Queries whose products NumPy makes.
+_BY_NUMPY = 2
 # Candidates that are rescored for `k` neighbors: `k` times the first, and the second.
 RESCORED = {"int8": (2, 10), "binary": (8, 100)}
 
@@ -97,20 +99,27 @@ class StoredProduct(Product):
 
     def by_block(self, rows):
         """Yields `(start, similarity)`: float32 `(len(rows), g)` for the `g` references from `start` on."""
-        left = ops.convert_to_tensor(factors(self.queries.unit(rows), self.bits, 0))
+        left = factors(self.queries.unit(rows), self.bits, 0)
         for start in range(0, len(self.gallery), self._width):
             values, scale = self.gallery.scaled(start, min(start + self._width, len(self.gallery)))
-            if self.bits < 24:
-                right = ops.convert_to_tensor(np.ascontiguousarray(factors(values * scale[:, None], self.bits, 1).T))
-                yield start, ops.matmul(left, right)
-                continue
-            # One factor or the product must be transposed, the smaller of them.
-            right = ops.convert_to_tensor(values)
-            if len(rows) < self.gallery.dim:
-                similarity = ops.transpose(ops.matmul(right, ops.transpose(left)))
-            else:
-                similarity = ops.matmul(left, ops.transpose(right))
-            yield start, similarity * ops.convert_to_tensor(scale)
+            yield start, self._similarity(left, values, scale)
+
+    def _similarity(self, left, values, scale):
+        if len(left) <= _BY_NUMPY:
+            # To hand the rows to the backend would take longer than all else.
+            similarity = np.stack([values @ query for query in left[:, : self.gallery.dim]])
+            return ops.convert_to_tensor(similarity * scale)
+        left = ops.convert_to_tensor(left)
+        if self.bits < 24:
+            right = np.ascontiguousarray(factors(values * scale[:, None], self.bits, 1).T)
+            return ops.matmul(left, ops.convert_to_tensor(right))
+        # One factor or the product must be transposed, the smaller of them.
+        right = ops.convert_to_tensor(values)
+        if len(left) < self.gallery.dim:
+            similarity = ops.transpose(ops.matmul(right, ops.transpose(left)))
+        else:
+            similarity = ops.matmul(left, ops.transpose(right))
+        return similarity * ops.convert_to_tensor(scale)
 
 
 def exact(queries, view, k):

@@ -35,10 +35,10 @@ def gallery(engine, **settings):
         ("faiss", 0.95),
         (Faiss("Flat", candidates=1), 1),
         (Faiss("HNSW32", "efSearch=200"), 0.99),
-        (Faiss("IVF16,Flat", "nprobe=8"), 0.95),
+        (Faiss("IVF16,Flat", "nprobe=8"), 0.85),
         (Faiss("IVF16,Flat", "nprobe=16"), 1),
         (Faiss("IVF16,PQ16x4", "nprobe=16", candidates=20), 0.9),
-        (Faiss("IVF16,RaBitQ", "nprobe=16", candidates=20), 0.9),
+        (Faiss("IVF16,RaBitQ", "nprobe=16", candidates=20), 0.7),
     ],
     ids=str,
 )
