@@ -10,7 +10,7 @@ from keras_epos.retrieval._nearest import top
 from keras_epos.retrieval._product import Product, factors
 
 # References compared at once.
-WIDTH = 8192
+WIDTH = 4096
 # Queries compared at once, at least and at most.
 _FEWEST, _MOST = 16, 1024
 # Queries whose products NumPy makes.
@@ -47,7 +47,7 @@ class View:
         index = np.arange(len(self))[index] if isinstance(index, slice) else index
         rows = self._taken(self.places(index.reshape(-1)), lambda segment, some: segment.exact(some, self.dim))
         unit = rows.astype(np.float64)
-        unit /= norms_of(rows)[:, None]
+        unit /= norms_of(unit)[:, None]
         return unit.reshape(*index.shape, self.dim)
 
     def scaled(self, start, stop):
@@ -107,7 +107,7 @@ class StoredProduct(Product):
     def _similarity(self, left, values, scale):
         if len(left) <= _BY_NUMPY:
             # To hand the rows to the backend would take longer than all else.
-            similarity = np.stack([values @ query for query in left[:, : self.gallery.dim]])
+            similarity = np.stack([np.einsum("gd,d->g", values, query) for query in left[:, : self.gallery.dim]])
             return ops.convert_to_tensor(similarity * scale)
         left = ops.convert_to_tensor(left)
         if self.bits < 24:

@@ -22,6 +22,10 @@ def rows_of(kind, number, dim, generator):
     return (scale * generator.normal(size=(number, dim))).astype("float32")
 
 
+def lengths(number):
+    return np.random.default_rng(3).uniform(0.1, 10, (number, 1)).astype("float32")
+
+
 def even(payload):
     return payload.get("number", 1) % 2 == 0
 
@@ -67,7 +71,7 @@ def test_random_additions_and_removals(kind, joined, monkeypatch):
 def test_as_nearest_says(number, monkeypatch):
     """Also with more queries than dimensions, and fewer, for each has its own product."""
     monkeypatch.setattr(_search, "WIDTH", 512)
-    rows = clustered(3000, 32, seed=0)
+    rows = clustered(3000, 32, seed=0) * lengths(3000)
     queries = clustered(number, 32, seed=1)
     gallery = keras_epos.Gallery()
     for start in range(0, 3000, 1000):
@@ -98,7 +102,7 @@ def test_ties_at_the_border_are_first_added(copies, monkeypatch):
 def test_where_the_backend_rounds_factors(bits, monkeypatch):
     """As on GPUs: what comes of it must be the same."""
     monkeypatch.setattr("keras_epos.retrieval._product.significant_bits", lambda *_: bits)
-    rows = clustered(500, 16, seed=0)
+    rows = clustered(500, 16, seed=0) * lengths(500)
     gallery = keras_epos.Gallery()
     gallery.add(rows, np.arange(500))
     assert (gallery.search(rows[:50], 5).ids.astype(int) == nearest(rows[:50], rows, k=5)[1]).all()
@@ -152,6 +156,12 @@ def test_ids_that_python_takes_for_equal_or_hashes_alike():
     assert gallery.ids.tolist() == [-1, "-1", 2**61 - 1, 0, "", -(2**63), -2]
     with pytest.raises(ValueError, match="ids\\[1\\]=0, which is"):
         gallery.add(np.eye(8)[:2], [1, 0])
+    for ids in ([hash("x"), "x"], ["x", hash("x")]):
+        gallery = keras_epos.Gallery()
+        gallery.add(np.eye(2), ids)
+        for one in ids:
+            gallery.remove([one])
+        assert len(gallery) == 0
 
 
 def test_replace():
