@@ -9,8 +9,8 @@ from keras_epos.retrieval import TIE
 from keras_epos.retrieval._nearest import top
 from keras_epos.retrieval._product import Product, factors
 
-# References compared at once.
-WIDTH = 4096
+# References compared at once, and how few queries are compared with four times as many.
+WIDTH, _FEW = 4096, 64
 # Queries compared at once, at least and at most.
 _FEWEST, _MOST = 16, 1024
 # Queries whose products NumPy makes.
@@ -95,7 +95,7 @@ class StoredProduct(Product):
         # What the backend keeps of the factors is tried out on a product of about this size.
         size = 1 << (len(queries) - 1).bit_length()
         super().__init__(queries, gallery, min(max(size, _FEWEST), _MOST))
-        self._width = WIDTH
+        self._width = WIDTH if len(queries) > _FEW else 4 * WIDTH
 
     def by_block(self, rows):
         """Yields `(start, similarity)`: float32 `(len(rows), g)` for the `g` references from `start` on."""

@@ -141,6 +141,11 @@ def test_without_verification_sizes_and_forms_are_still_compared(tmp_path):
     path.write_bytes(whole[:-1])
     with pytest.raises(ValueError, match=path.name):
         keras_epos.Gallery.load(tmp_path, verify=False)
+    # One line fewer in as many bytes.
+    first, second, rest = whole.split(b"\n", 2)
+    path.write_bytes(first + b" " * (len(second) + 1) + b"\n" + rest)
+    with pytest.raises(ValueError, match="it holds 59 rows and not 60"):
+        keras_epos.Gallery.load(tmp_path, verify=False)
 
 
 def test_a_manifest_that_names_other_files_or_another_format(tmp_path):
