@@ -32,6 +32,7 @@ setup(
         "jax": ["jax>=0.6", *DATA],
         "torch": ["torch>=2.6", *DATA],
         "data": [*DATA, "tensorflow-datasets>=4.9.10", "importlib_resources"],
+        "faiss": ["faiss-cpu>=1.12"],
         "test": ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.14", *DATA],
         "docs": ["zensical>=0.0.70,<0.1", "mkdocstrings[python]>=1.0"],
         "dev": ["build>=1.2", "pre-commit>=4"],

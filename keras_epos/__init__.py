@@ -14,9 +14,10 @@ except ImportError as error:
         f"The import failed with: {error}"
     ) from error
 
-from keras_epos import collapse, curriculum, data, hierarchy, losses, mining, retrieval, same_class
+from keras_epos import collapse, curriculum, data, gallery, hierarchy, losses, mining, retrieval, same_class
 from keras_epos.callbacks import BestInterpolation, CollapseMonitor, HierarchyRebuild, RecallAtK, StageByEpoch
 from keras_epos.data import datasets
+from keras_epos.gallery import Gallery
 from keras_epos.losses import *
 from keras_epos.mining import All, DistanceWeighted, Easy, Hard, Random, SemiHard
 from keras_epos.serving import export_savedmodel
@@ -35,6 +36,7 @@ __all__ = sorted(
         "DistanceWeighted",
         "Easy",
         "EmbeddingModel",
+        "Gallery",
         "Hard",
         "HierarchyRebuild",
         "MetricLearningModel",
@@ -48,6 +50,7 @@ __all__ = sorted(
         "data",
         "datasets",
         "export_savedmodel",
+        "gallery",
         "hierarchy",
         "losses",
         "mining",

@@ -162,12 +162,18 @@ def to_numpy(value):
     return ops.convert_to_numpy(value) if ops.is_tensor(value) else np.asarray(value)
 
 
+def _slices(rows):
+    """Slices of as many rows at a time as fit into memory once more."""
+    step = max(1, CHUNK // rows.shape[1])
+    return (slice(start, start + step) for start in range(0, len(rows), step))
+
+
 def _checked(name, embeddings):
     rows = to_numpy(embeddings)
     if rows.ndim != 2 or 0 in rows.shape or rows.dtype.kind in "USOc":
         raise ValueError(f"`{name}` must be numbers of shape (rows, dim). Received: {name}={describe(rows)}.")
     rows = np.ascontiguousarray(rows, np.float64 if rows.dtype == np.float64 or rows.dtype.kind in "iu" else np.float32)
-    bad = int((~np.isfinite(rows).all(axis=1)).sum())
+    bad = sum(int((~np.isfinite(rows[part]).all(axis=1)).sum()) for part in _slices(rows))
     if bad:
         raise ValueError(
             f"`{name}` must be finite. Received: {name} with NaN or infinity in {bad} of {len(rows)} rows. The model "

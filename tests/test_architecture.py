@@ -31,6 +31,7 @@ ALLOWED = {
     "retrieval": {"retrieval", "same_class"},
     "collapse": {"collapse", "retrieval"},
     "curriculum": {"curriculum", "retrieval", "data"},
+    "gallery": {"gallery", "retrieval"},
 }
 FORBIDDEN = {
     "callbacks": {"data", "training", "serving", "losses", "mining"},
@@ -104,7 +105,7 @@ def test_losses_know_no_strategy_by_name():
                 assert (name, node.attr) in allowed
 
 
-TENSOR_CODE = ("_pairs", "mining", "losses", "_gradient", "_config", "retrieval", "reference")
+TENSOR_CODE = ("_pairs", "mining", "losses", "_gradient", "_config", "retrieval", "gallery", "reference")
 
 
 def test_tensor_code_imports_tensorflow_inside_functions_only():

@@ -48,6 +48,14 @@ def test_fit(tmp_path):
     assert "\nLeft to itself, fit takes here: " in check(tmp_path, "fit.py", *TINY, "--steps", 2, rows=rows)
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read as Linux tells it")
+def test_gallery(tmp_path):
+    options = ("--rounds", 1, "--rows", 1000, "--dim", 16, "--queries", 1, 20, "--storages", "float32", "int8")
+    printed = check(tmp_path, "gallery.py", *options, rows=["float32", "int8"])
+    for title in ("MB at 1,000 x 16", "Recall at 1,000 x 16, 20 queries, in percent", "Time as a multiple of "):
+        assert f"\n{title}" in printed
+
+
 def test_losses_beside_another_process(tmp_path):
     """Which has nothing but its product to show: what it is for needs an environment of its own."""
     loss = "easy triplet, semi-hard"

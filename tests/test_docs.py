@@ -153,6 +153,17 @@ def test_the_programs_about_re_identification_run(capsys):
     assert "true accepts at 1 % false accepts" in shown
 
 
+def test_the_program_about_galleries_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (program,) = programs("gallery.md")
+    exec(program, {})
+    near, left, matches, again = capsys.readouterr().out.splitlines()
+    assert near.startswith("['thing 0' 'thing 0' 'thing 0'] [0.")
+    assert left == "{'camera': 'left'}"
+    assert matches == "['thing 0' 'thing 1' 'unknown']"
+    assert again.endswith("['new 0' 'new 1']")
+
+
 def test_the_programs_about_photographs_name_what_exists(tmp_path, monkeypatch):
     pretrained, similar, damaged, saved = programs("photographs.md")
     names = {"keras": keras, "keras_epos": keras_epos}
@@ -180,7 +191,14 @@ def test_the_programs_about_photographs_name_what_exists(tmp_path, monkeypatch):
 def examples():
     """Name of a public object, the object, and what doctest finds in its docstring."""
     parser, names = doctest.DocTestParser(), {**shared_names(), "np": np}
-    for package in (keras_epos, keras_epos.collapse, keras_epos.curriculum, keras_epos.data, keras_epos.retrieval):
+    for package in (
+        keras_epos,
+        keras_epos.collapse,
+        keras_epos.curriculum,
+        keras_epos.data,
+        keras_epos.gallery,
+        keras_epos.retrieval,
+    ):
         for name in package.__all__:
             member = getattr(package, name)
             if inspect.isclass(member) or inspect.isfunction(member):

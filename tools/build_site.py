@@ -87,6 +87,7 @@ def reference():
         ("data", "Batches and images", "keras_epos.data", None),
         ("datasets", "Data sets", "keras_epos.data.datasets", None),
         ("retrieval", "Retrieval", "keras_epos.retrieval", None),
+        ("gallery", "Galleries", "keras_epos.gallery", None),
         ("collapse", "Collapse", "keras_epos.collapse", None),
         ("curriculum", "Curriculum", "keras_epos.curriculum", None),
         ("hierarchy", "Class trees", "keras_epos.hierarchy", None),
