@@ -1,0 +1,62 @@
+"""A picture of a threshold. Needs matplotlib."""
+
+BLUE, ORANGE = "#1f6f9f", "#d9630a"
+
+
+def draw(threshold, path):
+    """Draw what is found over what is falsely accepted, and the false accepts over the threshold.
+
+    Args:
+        threshold: `Threshold`.
+        path: File to write, or `None`.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ImportError: If matplotlib is missing.
+    """
+    try:
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import FuncFormatter
+    except ImportError as error:
+        raise ImportError("`plot` needs matplotlib: `pip install matplotlib`.") from error
+    figure = Figure(figsize=(9, 3.8), dpi=120, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    thresholds, rates, found = threshold.curve
+    # Neither no false accepts, on a logarithmic axis, nor the threshold of -1 that refuses nothing.
+    seen = (rates > 0) & (thresholds > -1)
+    thresholds, rates, found = thresholds[seen], rates[seen], found[seen]
+    percent = FuncFormatter(lambda share, _: f"{100 * share:g} %")
+    name = f"threshold with its interval of {100 * threshold.confidence:g} %"
+
+    left.plot(rates, found, color=BLUE, linewidth=1.8)
+    left.axvspan(*threshold.false_accept_interval, color=ORANGE, alpha=0.15, linewidth=0)
+    left.plot(threshold.false_accept_rate, threshold.identification_rate, "o", color=ORANGE, label=name)
+    left.set(xscale="log", ylim=(0, 1.02), xlabel="unknown queries accepted", ylabel="known queries found")
+    left.set_title(
+        f"{100 * threshold.identification_rate:.3g} % found at {100 * threshold.false_accept_rate:.3g} % false accepts",
+        fontsize=10,
+    )
+    left.xaxis.set_major_formatter(percent)
+    left.yaxis.set_major_formatter(percent)
+    left.legend(loc="lower right", frameon=False, fontsize=8)
+
+    low, high = threshold.interval
+    right.plot(thresholds, rates, color=BLUE, linewidth=1.8)
+    right.axvspan(low, high, color=ORANGE, alpha=0.15, linewidth=0)
+    right.plot(threshold.value, threshold.false_accept_rate, "o", color=ORANGE)
+    right.set(yscale="log", xlabel="threshold (cosine similarity)", ylabel="unknown queries accepted")
+    right.set_title(f"threshold {threshold.value:.3f}, {low:.3f} to {high:.3f}", fontsize=10)
+    right.yaxis.set_major_formatter(percent)
+
+    if len(rates):
+        left.set_xlim(0.8 * rates.min(), 1)
+        right.set_ylim(0.8 * rates.min(), 1.1)
+    for axes in (left, right):
+        axes.grid(color="#dddddd", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    if path is not None:
+        figure.savefig(path)
+    return figure
