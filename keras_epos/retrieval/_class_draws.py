@@ -2,14 +2,14 @@
 
 Searches are not independent. Those of one class share its looks, and a class that resembles another is confused
 with it in both directions. So classes are drawn, with replacement, and a class that is drawn `w` times counts `w`
-times as query and `w` times as what queries are matched to: a false accept of class `c` as `d` counts `w_c w_d` times, as
-in the bootstrap over the vertices of a graph. A query that a third class would accept as well does not depend on `d`,
-and counts `w_c` times. A gallery that was given is fixed, and there classes are drawn as queries alone.
+times as query and `w` times as what queries are matched to: a false accept of class `c` as `d` counts `w_c w_d`
+times, as in the bootstrap over the vertices of a graph. A query that a third class would accept as well does not
+depend on `d`, and counts `w_c` times. A gallery that was given is fixed; there classes are drawn as queries alone.
 
-To draw the queries alone understates the variance where the gallery will be of new classes, by a factor of up to 4. To
-draw both overstates it, by a factor of 3 at most, where each confusion is of another pair of classes, and is right where
-some classes are confused with many. On made data its intervals of 95 % hold the true rate in 95 to 99 % of the cases, and
-those of queries alone in 70 to 81 %: `test_intervals_hold_the_true_rate` has one of them.
+To draw the queries alone understates the variance where the gallery will be of new classes, by a factor of up to 4.
+To draw both overstates it, by a factor of 3 at most, where each confusion is of another pair of classes, and is right
+where some classes are confused with many. On made data of five kinds, intervals of 95 % by this hold the true rate in
+95 to 99 % of the cases, and those of queries alone in 70 to 81 %. tests/retrieval/test_calibrate.py has one of them.
 
 Reference: Bolle, Ratha and Pankanti 2004, https://doi.org/10.1016/j.cviu.2003.08.002 (to draw people, not
 comparisons); Fogliato, Patil and Perona 2024, https://arxiv.org/abs/2306.01198 (both members of a pair).

@@ -144,8 +144,9 @@ class Threshold:
             f"Threshold {self.value:.4f} ({_span(self.interval, '{:.4f}'.format)}), for a {name} of "
             f"{percent(self.wanted)}{own}\n"
             f"  unknown queries: {percent(self.false_accept_rate)} accepted "
-            f"({_span(self.false_accept_interval, percent)}); known queries: {percent(self.identification_rate)} found, "
-            f"{percent(self.false_reject_rate)} refused, {percent(self.misidentified)} misidentified\n"
+            f"({_span(self.false_accept_interval, percent)}); known queries: "
+            f"{percent(self.identification_rate)} found, {percent(self.false_reject_rate)} refused, "
+            f"{percent(self.misidentified)} misidentified\n"
             f"  {self.num_queries:,} queries of {self.num_classes:,} classes, {self.num_unknown:,} of them as unknown; "
             f"intervals of {percent(self.confidence)}"
         )

@@ -27,13 +27,17 @@ def draw(threshold, path):
     # Neither no false accepts, on a logarithmic axis, nor the threshold of -1 that refuses nothing.
     seen = (rates > 0) & (thresholds > -1)
     thresholds, rates, found = thresholds[seen], rates[seen], found[seen]
+    # Zero has no place on the axis; it is drawn at its end.
+    end = 0.8 * rates.min(initial=1 / threshold.num_unknown)
+    rate, *interval = (max(end, share) for share in (threshold.false_accept_rate, *threshold.false_accept_interval))
     percent = FuncFormatter(lambda share, _: f"{100 * share:g} %")
-    name = f"threshold with its interval of {100 * threshold.confidence:g} %"
 
+    left.set(xlim=(end, 1), ylim=(0, 1.02), xscale="log")
+    left.set(xlabel="unknown queries accepted", ylabel="known queries found")
     left.plot(rates, found, color=BLUE, linewidth=1.8)
-    left.axvspan(*threshold.false_accept_interval, color=ORANGE, alpha=0.15, linewidth=0)
-    left.plot(threshold.false_accept_rate, threshold.identification_rate, "o", color=ORANGE, label=name)
-    left.set(xscale="log", ylim=(0, 1.02), xlabel="unknown queries accepted", ylabel="known queries found")
+    left.axvspan(*interval, color=ORANGE, alpha=0.15, linewidth=0)
+    name = f"threshold with its interval of {100 * threshold.confidence:g} %"
+    left.plot(rate, threshold.identification_rate, "o", color=ORANGE, label=name, clip_on=False)
     left.set_title(
         f"{100 * threshold.identification_rate:.3g} % found at {100 * threshold.false_accept_rate:.3g} % false accepts",
         fontsize=10,
@@ -43,16 +47,14 @@ def draw(threshold, path):
     left.legend(loc="lower right", frameon=False, fontsize=8)
 
     low, high = threshold.interval
+    right.set(ylim=(end, 1.1), yscale="log")
+    right.set(xlabel="threshold (cosine similarity)", ylabel="unknown queries accepted")
     right.plot(thresholds, rates, color=BLUE, linewidth=1.8)
     right.axvspan(low, high, color=ORANGE, alpha=0.15, linewidth=0)
-    right.plot(threshold.value, threshold.false_accept_rate, "o", color=ORANGE)
-    right.set(yscale="log", xlabel="threshold (cosine similarity)", ylabel="unknown queries accepted")
+    right.plot(threshold.value, rate, "o", color=ORANGE, clip_on=False)
     right.set_title(f"threshold {threshold.value:.3f}, {low:.3f} to {high:.3f}", fontsize=10)
     right.yaxis.set_major_formatter(percent)
 
-    if len(rates):
-        left.set_xlim(0.8 * rates.min(), 1)
-        right.set_ylim(0.8 * rates.min(), 1.1)
     for axes in (left, right):
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.set_axisbelow(True)
