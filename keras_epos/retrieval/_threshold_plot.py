@@ -36,24 +36,25 @@ def draw(threshold, path):
     left.set(xlabel="unknown queries accepted", ylabel="known queries found")
     left.plot(rates, found, color=BLUE, linewidth=1.8)
     left.axvspan(*interval, color=ORANGE, alpha=0.15, linewidth=0)
-    name = f"threshold with its interval of {100 * threshold.confidence:g} %"
-    left.plot(rate, threshold.identification_rate, "o", color=ORANGE, label=name, clip_on=False)
+    left.plot(rate, threshold.identification_rate, "o", color=ORANGE, clip_on=False)
     left.set_title(
         f"{100 * threshold.identification_rate:.3g} % found at {100 * threshold.false_accept_rate:.3g} % false accepts",
         fontsize=10,
     )
     left.xaxis.set_major_formatter(percent)
     left.yaxis.set_major_formatter(percent)
-    left.legend(loc="lower right", frameon=False, fontsize=8)
 
     low, high = threshold.interval
     right.set(ylim=(end, 1.1), yscale="log")
     right.set(xlabel="threshold (cosine similarity)", ylabel="unknown queries accepted")
     right.plot(thresholds, rates, color=BLUE, linewidth=1.8)
     right.axvspan(low, high, color=ORANGE, alpha=0.15, linewidth=0)
-    right.plot(threshold.value, rate, "o", color=ORANGE, clip_on=False)
+    name = f"threshold with its interval of {100 * threshold.confidence:g} %"
+    right.plot(threshold.value, rate, "o", color=ORANGE, label=name, clip_on=False)
     right.set_title(f"threshold {threshold.value:.3f}, {low:.3f} to {high:.3f}", fontsize=10)
     right.yaxis.set_major_formatter(percent)
+    # The curve falls from the upper left.
+    right.legend(loc="lower left", frameon=False, fontsize=8)
 
     for axes in (left, right):
         axes.grid(color="#dddddd", linewidth=0.6)

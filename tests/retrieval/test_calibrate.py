@@ -261,6 +261,16 @@ def test_a_third_class_that_accepts_as_well_is_seen():
     assert 0 < third.false_accept_interval[0] < 1
 
 
+def test_a_match_takes_the_threshold_of_the_class_it_is_matched_to():
+    labels, matched = np.array([0, 0, 1, 1]), np.array([1, 1, 0, 0])
+    own, other = np.array([0.95, 0.8, 0.8, 0.6]), np.array([0.8, 0.6, 0.85, 0.95])
+    found = Searches(labels, own, other, matched, other, matched, np.ones(4, bool))
+    false_accepts, right, wrong = found.accepted(np.array([0.9, 0.7]))
+    assert false_accepts.tolist() == [True, False, False, True]
+    assert right.tolist() == [True, False, False, False]
+    assert wrong.tolist() == [False, False, False, True]
+
+
 def test_no_false_accepts_are_not_a_rate_of_zero():
     labels = np.repeat(np.arange(20), 4)
     threshold = calibrate(np.eye(20)[labels], labels, precision=0.8)
