@@ -59,9 +59,9 @@ def calibrate(
 
     **The gallery counts.** An unknown query takes the nearest of all references, so its similarity rises with their
     number. The rates are those of a gallery of the size and kind of this one; they are not the false-accept rate of a
-    comparison of two images. In a gallery of m times as many classes the rate at the same threshold is at most m times
-    as large (union bound). So for ten times as many classes ask for a tenth of the rate, or pass a gallery as large as
-    the one in use.
+    comparison of two images. In a gallery of m times as many classes of the same kind, the mean rate at the same
+    threshold is at most m times as large (union bound). So for ten times as many classes ask for a tenth of the rate,
+    or pass a gallery as large as the one in use.
 
     Args:
         embeddings: Finite floats `(N, D)`, any scale: rows are L2-normalized here.
