@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from keras_epos import Threshold, calibrate
 from keras_epos.retrieval import TIE
 from keras_epos.retrieval._class_draws import NUM_DRAWS, drawn, tally
+from keras_epos.retrieval._cuts import RIGHT, UNKNOWN, WRONG
 from keras_epos.retrieval._rates import rates_of
 from keras_epos.retrieval._searches import Searches
 
@@ -269,6 +270,17 @@ def test_a_match_takes_the_threshold_of_the_class_it_is_matched_to():
     assert false_accepts.tolist() == [True, False, False, True]
     assert right.tolist() == [True, False, False, False]
     assert wrong.tolist() == [False, False, False, True]
+    third = found._replace(third=np.full(4, 0.75), third_matched=labels).without_matched()
+    assert third.accepted(np.array([0.9, 0.7]))[0].tolist() == [False, False, True, True]
+
+
+def test_searches_end_with_the_class_that_is_nearest():
+    labels, matched, known = np.array([0, 0, 1]), np.array([1, 2, 2]), np.array([0.9, 0.5, -np.inf])
+    other = np.array([0.8, 0.6, 0.7])
+    similarity, kind, found = Searches(labels, known, other, matched, other, matched, np.array([0, 1, 1], bool)).ends()
+    assert similarity.tolist() == [0.6, 0.7, 0.9, 0.6]
+    assert kind.tolist() == [UNKNOWN, UNKNOWN, RIGHT, WRONG]
+    assert found.tolist() == [2, 2, 0, 2]
 
 
 def test_no_false_accepts_are_not_a_rate_of_zero():
