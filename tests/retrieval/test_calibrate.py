@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from keras_epos import Threshold, calibrate
 from keras_epos.retrieval import TIE
 from keras_epos.retrieval._class_draws import NUM_DRAWS, drawn, tally
+from keras_epos.retrieval._classes import relate, sides
 from keras_epos.retrieval._cuts import RIGHT, UNKNOWN, WRONG
 from keras_epos.retrieval._rates import rates_of
-from keras_epos.retrieval._searches import Searches
+from keras_epos.retrieval._searches import Searches, search
 
 pytestmark = pytest.mark.filterwarnings("ignore:Only .* classes play the unknown one")
 # JAX compiles each shape anew.
@@ -274,6 +275,25 @@ def test_a_match_takes_the_threshold_of_the_class_it_is_matched_to():
     assert third.accepted(np.array([0.9, 0.7]))[0].tolist() == [False, False, True, True]
 
 
+@pytest.mark.parametrize(("rows", "classes"), [(60, 5), (300, 60)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_third_class_equals_brute_force(kind, rows, classes):
+    embeddings, labels = random_set(5, rows, 8, classes, kind)
+    queries, gallery = sides(embeddings, None, None, None)
+    found = search(relate("equal", queries, gallery, labels, None), 18, has_gallery=False)
+    order = np.argsort(labels, kind="stable")
+    similarity, labels = (unit(embeddings) @ unit(embeddings).T)[np.ix_(order, order)], labels[order]
+    np.testing.assert_array_equal(found.labels, labels)
+    similarity[labels[:, None] == labels] = -2
+    np.testing.assert_allclose(found.other, similarity.max(axis=1), atol=1e-12)
+    at_matched = np.where(found.matched[:, None] == labels, similarity, -2)
+    np.testing.assert_allclose(at_matched.max(axis=1), found.other, atol=1e-12)
+    similarity[found.matched[:, None] == labels] = -2
+    np.testing.assert_allclose(found.third, similarity.max(axis=1), atol=1e-12)
+    at_third = np.where(found.third_matched[:, None] == labels, similarity, -2)
+    np.testing.assert_allclose(at_third.max(axis=1), found.third, atol=1e-12)
+
+
 def test_searches_end_with_the_class_that_is_nearest():
     labels, matched, known = np.array([0, 0, 1]), np.array([1, 2, 2]), np.array([0.9, 0.5, -np.inf])
     other = np.array([0.8, 0.6, 0.7])
@@ -401,7 +421,7 @@ def test_plot(goal, tmp_path):
     left, right = figure.axes
     assert left.get_xscale() == right.get_yscale() == "log"
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         labels = np.repeat(np.arange(20), 4)
         calibrate(np.eye(20)[labels], labels, precision=0.8).plot(tmp_path / "perfect.png")
 
@@ -459,5 +479,5 @@ def test_few_classes_warn():
     with pytest.warns(UserWarning, match="Only 19 classes play the unknown one"):
         calibrate(rows, labels, false_accept_rate=0.1)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         calibrate(ROWS, LABELS, false_accept_rate=0.1)
