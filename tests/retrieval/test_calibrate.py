@@ -148,6 +148,22 @@ def test_precision_equals_brute_force(data, precision, unknown_share):
     assert_smallest(data, {"precision": precision}, unknown, known, reaches, unknown_share=unknown_share)
 
 
+def test_precision_with_a_gallery_equals_brute_force():
+    # Many more known queries than unknown ones.
+    rows, labels = families(6, classes=20, size=15, spread=0.9)
+    is_gallery = (np.arange(300) % 2 == 0) & (labels < 16)
+    arguments = rows[~is_gallery], labels[~is_gallery], rows[is_gallery], labels[is_gallery]
+    unknown, known = searches(*arguments)
+    assert 0 < 1.5 * len(unknown) < len(known)
+
+    def reaches(found):
+        accepted = round(found[0] * len(unknown) + (found[1] + found[2]) * len(known))
+        return accepted >= 50 and precision_at(found, 0.5) >= 0.8 - 1e-9
+
+    threshold = assert_smallest(arguments, {"precision": 0.8}, unknown, known, reaches)
+    assert threshold.misidentified > 0
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_large_galleries_take_the_short_cuts_and_stay_exact(kind):
     data = random_set(3, 300, 16, 60, kind)
@@ -301,6 +317,18 @@ def test_searches_end_with_the_class_that_is_nearest():
     assert similarity.tolist() == [0.6, 0.7, 0.9, 0.6]
     assert kind.tolist() == [UNKNOWN, UNKNOWN, RIGHT, WRONG]
     assert found.tolist() == [2, 2, 0, 2]
+
+
+def test_intervals_are_percentiles_of_the_draws():
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(30), 10)
+    matched = (labels + generator.integers(1, 30, 300)) % 30
+    other, third = generator.random((2, 300)) * [[1], [0.8]]
+    found = Searches(labels, other, other, matched, np.minimum(other, third), matched, other >= 0)
+    rates = rates_of(found, np.full(30, 0.7), has_gallery=False, unknown_share=0.5, interval=0.9, seed=2)
+    accepted = tally(labels, 30, other >= 0.7, np.minimum(other, third) >= 0.7, matched)
+    draws = np.divide(*drawn([accepted, tally(labels, 30, other >= 0)], 30, seed=2))
+    assert rates.false_accept_interval == pytest.approx(np.quantile(draws, [0.05, 0.95]))
 
 
 def test_no_false_accepts_are_not_a_rate_of_zero():
