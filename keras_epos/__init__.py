@@ -20,6 +20,7 @@ from keras_epos.data import datasets
 from keras_epos.gallery import Gallery
 from keras_epos.losses import *
 from keras_epos.mining import All, DistanceWeighted, Easy, Hard, Random, SemiHard
+from keras_epos.retrieval import Threshold, calibrate
 from keras_epos.serving import export_savedmodel
 from keras_epos.training import EmbeddingModel, MetricLearningModel, OrientedGradients
 
@@ -45,6 +46,8 @@ __all__ = sorted(
         "RecallAtK",
         "SemiHard",
         "StageByEpoch",
+        "Threshold",
+        "calibrate",
         "collapse",
         "curriculum",
         "data",

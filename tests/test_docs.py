@@ -188,6 +188,19 @@ def test_the_programs_about_photographs_name_what_exists(tmp_path, monkeypatch):
     exec(saved, names)
 
 
+def test_the_programs_about_thresholds_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for program in programs("threshold.md"):
+        exec(program, names)
+    assert (tmp_path / "threshold.png").stat().st_size > 10_000
+    assert 0 < (names["answers"] >= 0).mean() < 1
+    shown = capsys.readouterr().out
+    text = (DOCS / "threshold.md").read_text()
+    assert all(line in text for line in shown.splitlines()[:3])
+    assert f"# {shown.splitlines()[3].split()[0]}" in text
+
+
 def examples():
     """Name of a public object, the object, and what doctest finds in its docstring."""
     parser, names = doctest.DocTestParser(), {**shared_names(), "np": np}

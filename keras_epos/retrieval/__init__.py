@@ -1,4 +1,4 @@
-"""Retrieval measures: Recall@K, MAP@R and R-precision, and the nearest neighbors, exactly and block by block.
+"""Retrieval measures: Recall@K, MAP@R and R-precision, the nearest neighbors and thresholds, exactly, in blocks.
 
 Similarities are computed in float32 by the backend; wherever float32 cannot tell on which side of a threshold a
 similarity falls, that pair is computed again in float64. So the result is that of a float64 brute force, whatever
@@ -10,8 +10,10 @@ Similarities that differ by no more than `TIE` are equal, and a tie counts again
 come first. (In float64 a few units of 1e-16 are rounding; two copies of an image differ by that much or by nothing.)
 """
 
+from keras_epos.retrieval._calibrate import calibrate
 from keras_epos.retrieval._evaluate import METRICS, evaluate
 from keras_epos.retrieval._nearest import nearest
 from keras_epos.retrieval._product import TIE
+from keras_epos.retrieval._threshold import Curve, Threshold
 
-__all__ = ["METRICS", "TIE", "evaluate", "nearest"]
+__all__ = ["METRICS", "TIE", "Curve", "Threshold", "calibrate", "evaluate", "nearest"]
