@@ -19,7 +19,7 @@ from keras_epos.callbacks import BestInterpolation, CollapseMonitor, HierarchyRe
 from keras_epos.data import datasets
 from keras_epos.losses import *
 from keras_epos.mining import All, DistanceWeighted, Easy, Hard, Random, SemiHard
-from keras_epos.serving import export_savedmodel
+from keras_epos.serving import export, export_savedmodel
 from keras_epos.training import EmbeddingModel, MetricLearningModel, OrientedGradients
 
 __version__ = "0.1.0"
@@ -47,6 +47,7 @@ __all__ = sorted(
         "curriculum",
         "data",
         "datasets",
+        "export",
         "export_savedmodel",
         "hierarchy",
         "losses",
