@@ -61,9 +61,14 @@ def facts(model, image_shape, embeddings, checked_on, card, rows):
         **{key: card.get(key) for key in BOXES},
         "training": card.get("training") or training(model),
         "checked_on": checked_on,
-        "files": [dataclasses.asdict(row) for row in rows],
+        "files": [{key: _json(value) for key, value in dataclasses.asdict(row).items()} for row in rows],
         "versions": {"python": platform.python_version(), **_versions()},
     }
+
+
+def _json(value):
+    """The value, or None for NaN and infinity, which JSON does not have."""
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def training(model):
@@ -88,7 +93,9 @@ def _settings(thing):
         return [_settings(part) for part in thing]
     if not hasattr(thing, "get_config"):
         return getattr(thing, "__name__", type(thing).__name__)
-    config = {key: value for key, value in thing.get_config().items() if isinstance(value, (bool, int, float, str))}
+    plain = {key: value for key, value in thing.get_config().items() if isinstance(value, (bool, int, float, str))}
+    # Learning rates come from float32, as 0.0010000000474974513.
+    config = {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in plain.items()}
     return {"class": type(thing).__name__, **config}
 
 

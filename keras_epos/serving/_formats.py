@@ -1,8 +1,6 @@
 """One export for every engine: written, checked in that engine, and kept only if it answers as the model does."""
 
 import dataclasses
-import importlib.metadata
-import importlib.util
 import json
 import os
 import re
@@ -17,10 +15,11 @@ from keras_epos._checks import integer, one_of
 from keras_epos._outputs import choose
 from keras_epos.serving import _card as cards
 from keras_epos.serving import _litert_engine, _onnx_engine, _openvino_engine, _savedmodel_engine
-from keras_epos.serving._compare import difference, fault, recall_at_1
-from keras_epos.serving._engine import CannotDoError, sentence
+from keras_epos.serving._compare import differences, fault, recall_at_1
+from keras_epos.serving._engine import need, sentence, version
 from keras_epos.serving._export import TOLERANCE, allowed_difference, image_shape_of, remove_leftovers
 from keras_epos.serving._report import ExportReport, Row
+from keras_epos.serving._sample import Sample, sample
 
 ENGINES = {
     "savedmodel": _savedmodel_engine,
@@ -29,9 +28,6 @@ ENGINES = {
     "litert": _litert_engine,
 }
 BATCH = 32
-# Ranges of activations settle with the first hundred photographs.
-CALIBRATION = 100
-NUM_RANDOM = 8
 
 
 def export(
@@ -60,7 +56,8 @@ def export(
         README.md, card.json            the model card
 
     All take `image`, float32 (batch, height, width, channels), as the model was trained on it: what it does inside,
-    such as rescaling and normalization, is in every file. They give `embedding`, float32 (batch, dim), for any batch.
+    such as rescaling and normalization, is in every file. They give `embedding`, float32 (batch, dim), for any batch;
+    where PyTorch or JAX wrote the file, the one output may have another name.
 
     Each file is loaded in its engine and asked for the embeddings of `photographs`. Where they differ from the model's
     by more than 0.1 % of the largest entry (5 % in float16, 0.1 of cosine in int8) it is not kept. What an engine
@@ -104,22 +101,21 @@ def export(
         'savedmodel/embed/1'
     """
     formats = [one_of("formats", name, ENGINES) for name in ([formats] if isinstance(formats, str) else formats)]
+    max_batch_size = integer("max_batch_size", max_batch_size, 1)
     card = cards.checked(card)
     image_shape = image_shape_of(model, image_size, embed_bytes)
     directory = _free(directory)
-    images, checked_on = _images(photographs, image_shape, embed_bytes)
-    labels = _labels(labels, photographs, len(images))
     task = Task(
         model,
         _named(model, image_shape, output),
         image_shape,
         output,
         embed_bytes,
-        integer("max_batch_size", max_batch_size, 1),
-        images if photographs is not None else None,
+        max_batch_size,
+        sample(photographs, labels, image_shape, embed_bytes),
     )
-    expected = _in_batches(lambda batch: _embed(model, batch, output), images)
-    recall = recall_at_1(expected, labels)
+    expected = task.embed(task.sample.images)
+    recall = recall_at_1(expected, task.sample.labels)
     rows = [Row("keras", "float32", engine=f"keras {keras.__version__}", recall=recall)]
     directory.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(directory.parent, re.escape(directory.name))
@@ -127,16 +123,14 @@ def export(
     try:
         unfinished.mkdir()
         if embed_bytes:
-            rows.append(_decoder(unfinished, model, image_shape, output, photographs, expected, labels))
+            rows.append(_decoder(task, unfinished, expected))
         precisions = ["float32", *["float16"] * bool(half), *["int8"] * bool(int8)]
         for name in dict.fromkeys(formats):
-            rows += _written(name, precisions, task, unfinished, images, expected, labels)
+            rows += _written(name, precisions, task, unfinished, expected)
         if not any(row.path for row in rows if row.format in formats):
-            reasons = " ".join(
-                f"{row.format}: {row.reason}" for row in rows if row.reason and row.precision == "float32"
-            )
+            reasons = " ".join(f"{row.format}: {row.reason}" for row in rows if row.reason)
             raise ValueError(f"`formats` must have one that can be written. Received: formats={formats!r}. {reasons}")
-        facts = cards.facts(model, image_shape, expected, checked_on, card, rows)
+        facts = cards.facts(model, image_shape, expected, task.sample.words, card, rows)
         (unfinished / "card.json").write_text(json.dumps(facts, indent=1) + "\n")
         (unfinished / "README.md").write_text(cards.markdown(facts))
         _free(directory)
@@ -152,12 +146,12 @@ class Task:
 
     Attributes:
         model: As the caller has it.
-        exported: A functional model around it, from `image` to `{"embedding": float32}`.
+        exported: A functional model around it, from `image` to `embedding`, both float32.
         image_shape: `(height, width, channels)`.
         output: Which output is the embedding.
         embed_bytes: Whether files can be decoded for it.
         max_batch_size: For Triton.
-        photographs: float32 `(N, height, width, channels)`, or None where the images are random.
+        sample: The `Sample` to check with.
     """
 
     model: keras.Model
@@ -166,16 +160,24 @@ class Task:
     output: object
     embed_bytes: bool
     max_batch_size: int
-    photographs: np.ndarray | None
+    sample: Sample
 
-    def calibration(self):
-        """Batches of one photograph each, from which int8 learns its ranges."""
-        if self.photographs is None:
-            raise CannotDoError("The ranges of int8 come from real images: pass `photographs`.")
-        return [row[np.newaxis] for row in self.photographs[:CALIBRATION]]
+    def embed(self, images):
+        """The model's own embeddings, float32 `(N, dim)`."""
+
+        def embed(batch):
+            embedding = choose(self.model, self.model(batch, training=False), self.output)
+            return keras.ops.convert_to_numpy(keras.ops.cast(embedding, "float32"))
+
+        return in_batches(embed, images)
 
 
-def _written(name, precisions, task, folder, images, expected, labels):
+def in_batches(embed, images):
+    """What `embed` makes of all images, a batch at a time."""
+    return np.concatenate([np.asarray(embed(images[row : row + BATCH])) for row in range(0, len(images), BATCH)])
+
+
+def _written(name, precisions, task, folder, expected):
     """A row for each precision of a format; without float32 there are no others."""
     rows, source = [], None
     for precision in precisions:
@@ -187,11 +189,9 @@ def _written(name, precisions, task, folder, images, expected, labels):
             else:
                 path = ENGINES[name].smaller(task, source, place, precision)
             embed, row.engine = ENGINES[name].load(path)
-            found = _in_batches(embed, images)
-            row.cosine, row.entry = different = difference(found, expected)
+            _compare(row, in_batches(embed, task.sample.images), expected, task.sample.labels)
             allowed = TOLERANCE["half"] if precision == "float16" else allowed_difference(task.model)
-            row.reason = fault(different, precision, allowed) or None
-            row.recall = None if row.reason else recall_at_1(found, labels)
+            row.reason = fault(row.cosine, row.entry, precision, allowed)
         except Exception as error:
             row.reason = sentence(error)
         if row.reason:
@@ -207,32 +207,34 @@ def _written(name, precisions, task, folder, images, expected, labels):
     return rows
 
 
-def _decoder(folder, model, image_shape, output, photographs, expected, labels):
+def _decoder(task, folder, expected):
     """Writes `decode_image.py`, and compares what the model makes of its pixels where photographs are files."""
-    source = importlib.util.find_spec("keras_epos.serving._decode_image").origin
-    text = Path(source).read_text()
-    *size, channels = image_shape
-    path = folder / "decode_image.py"
-    path.write_text(re.sub("(?m)^SIZE, CHANNELS = .*$", f"SIZE, CHANNELS = {tuple(size)}, {channels}", text))
-    row = Row("decoder", "float32", path=path.name, megabytes=path.stat().st_size / 1e6)
+    row = Row("decoder", "float32")
     try:
-        row.engine = f"pillow {importlib.metadata.version('pillow')}"
-        if photographs is not None and _are_files(photographs):
-            from keras_epos.serving._decode_image import decode_image
+        need("PIL", "pillow", "pillow")
+        row.engine = version("pillow")
+        from keras_epos.serving import _decode_image as decoder
 
-            contents = (Path(os.fsdecode(path)).read_bytes() for path in photographs)
-            images = np.stack([decode_image(content, tuple(size), channels) for content in contents])
-            found = _in_batches(lambda batch: _embed(model, batch, output), images)
-            row.cosine, row.entry = difference(found, expected)
-            row.recall = recall_at_1(found, labels)
+        *size, channels = task.image_shape
+        if task.sample.files:
+            images = [decoder.decode_image(contents, tuple(size), channels) for contents in task.sample.files]
+            _compare(row, task.embed(np.stack(images)), expected, task.sample.labels)
+        text = Path(decoder.__file__).read_text()
+        path = folder / "decode_image.py"
+        path.write_text(re.sub("(?m)^SIZE, CHANNELS = .*$", f"SIZE, CHANNELS = {tuple(size)}, {channels}", text))
+        row.path = path.name
     except Exception as error:
-        row.path, row.reason = None, sentence(error)
-        path.unlink()
+        row.reason = sentence(error)
     return row
 
 
+def _compare(row, found, expected, labels):
+    row.cosine, row.entry = differences(found, expected)
+    row.recall = recall_at_1(found, labels) if np.isfinite(found).all() else None
+
+
 def _named(model, image_shape, output):
-    """The model from `image` to `{"embedding": float32}`, called once, as Keras's exporters want it."""
+    """The model from `image` to `embedding`, float32, called once, as Keras's exporters want it."""
     image = keras.Input(image_shape, dtype="float32", name="image")
     embedding = choose(model, model(image, training=False), output)
     if getattr(embedding, "shape", None) is None or len(embedding.shape) != 2:
@@ -243,17 +245,11 @@ def _named(model, image_shape, output):
         )
     # Clients should not have to know the precision that the model computes in.
     embedding = keras.layers.Activation("linear", dtype="float32", name="embedding")(embedding)
-    named = keras.Model(image, {"embedding": embedding}, name="embed")
+    # TensorFlow's converters call the output by its key; those of PyTorch take no dictionary.
+    outputs = {"embedding": embedding} if keras.backend.backend() == "tensorflow" else embedding
+    named = keras.Model(image, outputs, name="embed")
     named(np.zeros((1, *image_shape), np.float32))
     return named
-
-
-def _embed(model, images, output):
-    return keras.ops.convert_to_numpy(keras.ops.cast(choose(model, model(images, training=False), output), "float32"))
-
-
-def _in_batches(embed, images):
-    return np.concatenate([np.asarray(embed(images[row : row + BATCH])) for row in range(0, len(images), BATCH)])
 
 
 def _free(directory):
@@ -264,50 +260,3 @@ def _free(directory):
             "written whole: choose another name, or move the old one away."
         )
     return directory
-
-
-def _are_files(photographs):
-    return isinstance(photographs[0], (str, bytes, os.PathLike))
-
-
-def _images(photographs, image_shape, embed_bytes):
-    """float32 `(N, *image_shape)` to check with, and what they are in words."""
-    if photographs is None:
-        rng = np.random.default_rng(0)
-        images = rng.uniform(0, 255 if embed_bytes else 1, (NUM_RANDOM, *image_shape)).astype(np.float32)
-        return images, f"{NUM_RANDOM} random images, for no photographs were given"
-    if not len(photographs):
-        raise ValueError("`photographs` must be paths or an array. Received: none at all.")
-    if _are_files(photographs):
-        if not embed_bytes:
-            raise ValueError(
-                "`photographs` must be an array with embed_bytes=False. Received: paths, which decode to 0..255."
-            )
-        from keras_epos.data._images import decode_and_resize
-
-        *size, channels = image_shape
-        photographs = [
-            keras.ops.convert_to_numpy(
-                decode_and_resize(Path(os.fsdecode(path)).read_bytes(), tuple(size), channels=channels)
-            )
-            for path in photographs
-        ]
-    images = np.asarray(photographs, np.float32)
-    if images.shape[1:] != tuple(image_shape):
-        raise ValueError(
-            f"`photographs` must be paths or an array (N, {', '.join(map(str, image_shape))}). Received: an array of "
-            f"shape {images.shape}."
-        )
-    return images, f"{len(images)} photographs"
-
-
-def _labels(labels, photographs, number):
-    if labels is None:
-        return None
-    labels = np.asarray(labels)
-    if photographs is None or len(labels) != number:
-        has = "none" if photographs is None else number
-        raise ValueError(
-            f"`labels` must be one for each photograph. Received: {len(labels)} labels, photographs: {has}."
-        )
-    return labels

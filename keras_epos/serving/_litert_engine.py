@@ -27,7 +27,7 @@ def smaller(task, source, folder, precision):
     options = {"optimizations": [tf.lite.Optimize.DEFAULT]}
     if precision == "float16":
         return _write(task, folder, **options, target_spec={"supported_types": [tf.float16]})
-    return _write(task, folder, **options, representative_dataset=lambda: ([row] for row in task.calibration()))
+    return _write(task, folder, **options, representative_dataset=lambda: ([row] for row in task.sample.calibration()))
 
 
 def load(path):

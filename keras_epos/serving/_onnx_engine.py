@@ -42,7 +42,7 @@ def smaller(task, source, folder, precision):
         folded = path.with_name("folded.onnx")
         # Without the shapes of TensorFlow's ops, which this cannot infer.
         quant_pre_process(str(source), str(folded), skip_symbolic_shape=True)
-        rows = iter(task.calibration())
+        rows = iter(task.sample.calibration())
         name = _session(source).get_inputs()[0].name
 
         class Reader(quantization.CalibrationDataReader):

@@ -20,7 +20,7 @@ def smaller(task, source, folder, precision):
     model = openvino.Core().read_model(source)
     if precision == "int8":
         nncf = need("nncf", "nncf", EXTRA)
-        rows = task.calibration()
+        rows = task.sample.calibration()
         model = nncf.quantize(model, nncf.Dataset(rows), subset_size=len(rows))
     path = _place(folder)
     openvino.save_model(model, path, compress_to_fp16=precision == "float16")

@@ -1,11 +1,15 @@
 """SavedModel, checked in TensorFlow."""
 
+import keras
+
 from keras_epos.serving._engine import CannotDoError
 from keras_epos.serving._export import export_savedmodel
 
 
 def write(task, folder):
     """The folder of version 1, with `embed` and, where asked for, `embed_bytes`."""
+    if keras.backend.backend() != "tensorflow":
+        raise CannotDoError("A SavedModel is written on the TensorFlow backend only.")
     return export_savedmodel(
         task.model,
         folder,
