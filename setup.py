@@ -38,7 +38,7 @@ setup(
         "onnx": ONNX,
         "openvino": OPENVINO,
         "litert": LITERT,
-        "test": ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.14", *DATA],
+        "test": ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.14", *ONNX, *DATA],
         "docs": ["zensical>=0.0.70,<0.1", "mkdocstrings[python]>=1.0"],
         "dev": ["build>=1.2", "pre-commit>=4"],
     },

@@ -3,8 +3,10 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -20,6 +22,7 @@ from keras_epos.serving._compare import differences, fault
 from keras_epos.serving._triton import triton_config
 
 pytestmark = pytest.mark.backend("tensorflow", reason="the engines are installed beside TensorFlow")
+ROOT = Path(__file__).parents[2]
 SIZE = (16, 12)
 RNG = np.random.default_rng(0)
 LABELS = np.arange(40) % 4
@@ -137,7 +140,7 @@ def test_the_card_says_what_is_known_and_leaves_boxes_for_the_rest(written, mode
 
 def test_without_photographs_the_card_says_so_and_int8_is_left_out(model, tmp_path):
     report = export(model, tmp_path / "birds", "litert", half=False)
-    assert "pass `photographs`" in report["litert", "int8"].reason
+    assert "pass `photographs`" in str(report["litert", "int8"].reason)
     assert not (tmp_path / "birds" / "litert" / "embed_int8").exists()
     assert report["litert"].recall is None
     assert "on 8 random images, for no photographs were given." in (tmp_path / "birds" / "README.md").read_text()
@@ -217,6 +220,26 @@ def test_litert_in_its_own_interpreter(model, expected, tmp_path):
     run = Interpreter(str(report.directory / report["litert"].path)).get_signature_runner()
     for rows in (1, 7):
         np.testing.assert_allclose(run(image=IMAGES[:rows])["embedding"], expected[:rows], rtol=0, atol=1e-5)
+
+
+@needs("onnx", "onnxruntime", "tf2onnx", "openvino", "ai_edge_litert")
+def test_the_documented_lines_run(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "decode_image", raising=False)
+    paths = [f"{number}.png" for number in range(8)]
+    images = IMAGES[:8].astype(np.uint8)
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image).save(path)
+    programs = re.findall(r"```python\n(.+?)```", (ROOT / "docs" / "export.md").read_text(), flags=re.DOTALL)
+    names = {"keras_epos": keras_epos, "model": model, "paths": paths, "labels": LABELS[:8]}
+    assert len(programs) == 6
+    expected = model.predict(images.astype(np.float32), verbose=0)
+    for program in programs:
+        names["embeddings"] = expected
+        exec(program, names)
+        np.testing.assert_allclose(names["embeddings"], expected, rtol=0, atol=1e-5)
+    assert np.asarray(names["valid"]).all()
 
 
 @needs("onnx", "onnxruntime", "tf2onnx")
@@ -319,9 +342,9 @@ def test_differences_and_what_is_too_large():
     assert entry == pytest.approx(1 / 4)
     assert differences([[1.0, 0.0]], [[2.0, 0.0]]) == (0.0, 0.5)
     assert fault(0.2, 1e-3, "float32", 1e-3) is None
-    assert "0.0011 of the largest entry, where 0.001 is allowed" in fault(0.0, 1.1e-3, "float32", 1e-3)
+    assert "0.0011 of the largest entry, where 0.001 is allowed" in str(fault(0.0, 1.1e-3, "float32", 1e-3))
     assert fault(0.1, 9.0, "int8", 1e-3) is None
-    assert "0.11 in cosine, where 0.1 is allowed" in fault(0.11, 0.0, "int8", 1e-3)
+    assert "0.11 in cosine, where 0.1 is allowed" in str(fault(0.11, 0.0, "int8", 1e-3))
     for precision in ("float32", "int8"):
         assert fault(np.nan, np.nan, precision, 1e-3)
 
