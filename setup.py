@@ -12,6 +12,10 @@ HAS_CPU_WHEEL = "platform_machine == 'x86_64' or platform_machine == 'AMD64'"
 HAS_NO_CPU_WHEEL = "platform_machine != 'x86_64' and platform_machine != 'AMD64'"
 # Read Cars196's annotations, draw curves and neighbors, find clusters.
 DATA = ["scipy>=1.11", "matplotlib>=3.8", "pillow>=10", "scikit-learn>=1.4"]
+# What `keras_epos.export` writes with and checks in. LiteRT is written by TensorFlow itself.
+ONNX = ["onnx>=1.23", "onnxruntime>=1.32", "tf2onnx>=1.17"]
+OPENVINO = ["openvino>=2026.4", "nncf>=3.4"]
+LITERT = ["ai-edge-litert>=2.3"]
 
 setup(
     name="keras-epos",
@@ -33,7 +37,10 @@ setup(
         "torch": ["torch>=2.6", *DATA],
         "data": [*DATA, "tensorflow-datasets>=4.9.10", "importlib_resources"],
         "faiss": ["faiss-cpu>=1.12"],
-        "test": ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.14", *DATA],
+        "onnx": ONNX,
+        "openvino": OPENVINO,
+        "litert": LITERT,
+        "test": ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.14", *ONNX, *DATA],
         "docs": ["zensical>=0.0.70,<0.1", "mkdocstrings[python]>=1.0"],
         "dev": ["build>=1.2", "pre-commit>=4"],
     },

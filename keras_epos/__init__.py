@@ -21,7 +21,7 @@ from keras_epos.gallery import Gallery
 from keras_epos.losses import *
 from keras_epos.mining import All, DistanceWeighted, Easy, Hard, Random, SemiHard
 from keras_epos.retrieval import Threshold, calibrate
-from keras_epos.serving import export_savedmodel
+from keras_epos.serving import export, export_savedmodel
 from keras_epos.training import EmbeddingModel, MetricLearningModel, OrientedGradients
 
 __version__ = "0.1.0"
@@ -52,6 +52,7 @@ __all__ = sorted(
         "curriculum",
         "data",
         "datasets",
+        "export",
         "export_savedmodel",
         "gallery",
         "hierarchy",

@@ -37,7 +37,7 @@ FORBIDDEN = {
     "callbacks": {"data", "training", "serving", "losses", "mining"},
     "data": {"training", "serving", "losses", "mining", "retrieval", "callbacks"},
     "training": {"data", "serving", "retrieval", "callbacks"},
-    "serving": {"data", "training", "losses", "mining", "retrieval", "callbacks"},
+    "serving": {"data", "training", "losses", "mining", "callbacks"},
 }
 
 

@@ -42,6 +42,13 @@ def test_batches_of_photographs(tmp_path, photographs):
     check(tmp_path, "batches.py", "--rounds", 1, "--photographs", photographs, rows=rows)
 
 
+def test_export(tmp_path):
+    printed = run(tmp_path, "--formats", "savedmodel", script=BENCHMARKS / "export.py")
+    assert all(f"\n{row} " in printed for row in ("format", "keras", "decoder", "savedmodel"))
+    assert "savedmodel/embed/1\n" in printed
+    assert " cores, Python " in printed
+
+
 def test_fit(tmp_path):
     loss = "easy triplet, semi-hard"
     rows = [f"{loss} ({how}): in fit" for how in ("XLA", "graph")]

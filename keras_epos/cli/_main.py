@@ -7,9 +7,13 @@ import warnings
 import click
 
 import keras_epos
+from keras_epos.cli._calibrate import calibrate
 from keras_epos.cli._doctor import doctor
 from keras_epos.cli._embed import embed
 from keras_epos.cli._evaluate import evaluate
+from keras_epos.cli._export import export
+from keras_epos.cli._index import index
+from keras_epos.cli._search import search
 from keras_epos.cli._train import train
 
 
@@ -27,19 +31,19 @@ class Commands(click.Group):
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(keras_epos.__version__, prog_name="keras-epos")
 def commands():
-    """Embeddings of photographs: train them, measure them, make them.
+    """From a folder of photographs to answers.
 
     \b
-    keras-epos train photos --output runs/photos        photos/<class>/<image>.jpg
-    keras-epos evaluate runs/photos/model.keras more_photos
-    keras-epos embed runs/photos/model.keras more_photos --output vectors.npy
-    keras-epos doctor                                    what is installed here, and whether it computes right
+    keras-epos train photos -o runs/photos            photos/<class>/<image>.jpg
+    keras-epos index runs/photos/model.keras things -o things.gallery
+    keras-epos calibrate runs/photos/model.keras other --precision 0.9 --gallery things.gallery
+    keras-epos search runs/photos/model.keras things.gallery query.jpg
 
     A command ends with 0 if all went well, with 1 after an error, with 2 if it was called wrongly.
     """
 
 
-for command in (train, evaluate, embed, doctor):
+for command in (train, evaluate, calibrate, index, search, embed, export, doctor):
     commands.add_command(command)
 
 

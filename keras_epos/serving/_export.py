@@ -73,7 +73,7 @@ def export_savedmodel(model, directory, *, version=None, image_size=None, embed_
         )
     inputs = signatures.declared_inputs(model) if isinstance(model, keras.Model) else None
     if inputs is None or (hasattr(inputs, "shape") and len(inputs.shape) == 4):
-        image_shape = _image_shape(model, image_size, embed_bytes)
+        image_shape = image_shape_of(model, image_size, embed_bytes)
         endpoints = list(signatures.endpoints(model, image_shape, embed_bytes, output))
     else:
         endpoints = list(signatures.any_inputs_endpoint(model, inputs, output))
@@ -85,7 +85,7 @@ def export_savedmodel(model, directory, *, version=None, image_size=None, embed_
     directory = Path(directory)
     target = directory / str(_free_version(directory, version))
     directory.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(directory)
+    remove_leftovers(directory)
     # Servers look for folders named by a number, so they never load this one half-written.
     unfinished = directory / f".{target.name}-{secrets.token_hex(4)}"
     try:
@@ -102,11 +102,14 @@ def export_savedmodel(model, directory, *, version=None, image_size=None, embed_
     return target
 
 
-def _remove_leftovers(directory):
-    """Removes what killed exports left: hidden folders in which nothing was written for a day."""
+def remove_leftovers(directory, names=r"\d+"):
+    """Removes what killed exports left: hidden folders in which nothing was written for a day.
+
+    Args:
+        names: Pattern of what the exports are called.
+    """
     for path in directory.glob(".*-*"):
-        version, _, token = path.name[1:].partition("-")
-        if version.isdigit() and re.fullmatch("[0-9a-f]{8}", token) and path.is_dir():
+        if re.fullmatch(rf"\.(?:{names})-[0-9a-f]{{8}}", path.name) and path.is_dir():
             newest = max(part.stat().st_mtime for part in (path, *path.rglob("*")))
             if time.time() - newest > STALE_SECONDS:
                 shutil.rmtree(path, ignore_errors=True)
@@ -146,8 +149,7 @@ def _verify(model, path, inputs, specs, output):
     loaded = tf.saved_model.load(str(path))
     named = {spec.name: rows for spec, rows in zip(specs, noise, strict=True)}
     found = loaded.signatures["embed"](**named)["embedding"].numpy()
-    policies = {layer.compute_dtype for layer in model._flatten_layers()}
-    allowed = TOLERANCE["half" if policies & {"float16", "bfloat16"} else "float32"]
+    allowed = allowed_difference(model)
     difference = np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-30)
     # Written so that NaN fails as well.
     if not difference <= allowed:
@@ -156,6 +158,12 @@ def _verify(model, path, inputs, specs, output):
             f"{difference:.2g} of the largest entry on random images. Are its outputs finite, and the same in every "
             "call with training=False? `verify=False` exports it nevertheless."
         )
+
+
+def allowed_difference(model):
+    """The entry of `TOLERANCE` for what the model computes in."""
+    policies = {layer.compute_dtype for layer in model._flatten_layers()}
+    return TOLERANCE["half" if policies & {"float16", "bfloat16"} else "float32"]
 
 
 def _noise(spec):
@@ -208,7 +216,7 @@ def _free_version(directory, version):
     return version
 
 
-def _image_shape(model, image_size, embed_bytes):
+def image_shape_of(model, image_size, embed_bytes):
     """`(height, width, channels)` of the images that `model` takes."""
     if not isinstance(model, keras.Model):
         raise ValueError(

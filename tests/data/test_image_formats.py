@@ -15,6 +15,7 @@ from keras_epos.data import _images as images
 from keras_epos.data import _pillow_images as pillow_images
 from keras_epos.data import _tensorflow_images as tensorflow_images
 from keras_epos.data import decode_and_resize
+from keras_epos.serving._decode_image import decode_image
 
 RNG = np.random.default_rng(0)
 RGB = Image.fromarray(RNG.integers(0, 256, (8, 10, 3), np.uint8)).resize((50, 40), Image.Resampling.BICUBIC)
@@ -61,6 +62,26 @@ def test_both_decoders_agree_on_every_format(decode):
         found, expected = decode(contents).numpy(), pillow_images.decode(contents, 3, 10_000)
         assert found.shape == (40, 50, 3), name
         np.testing.assert_allclose(found.astype(int), expected, rtol=0, atol=6 if "jpeg" in name else 0, err_msg=name)
+
+
+def test_the_decoder_that_exports_carry_is_the_same():
+    tags = Image.Exif()
+    tags[0x112] = 6
+    on_its_side = encoded(RGB, "PNG", exif=tags)
+    for name, contents in (*accepted(), ("on its side", on_its_side)):
+        for channels in (1, 3):
+            decoded = pillow_images.decode(contents, channels, 10_000)
+            for size in (decoded.shape[:2], (24, 32)):
+                found, expected = decode_image(contents, size, channels), pillow_images.resize(decoded, size)
+                assert found.dtype == expected.dtype == np.float32
+                np.testing.assert_array_equal(found, expected, err_msg=name)
+    moving = encoded(RGB, "WEBP", save_all=True, append_images=[RGB.rotate(180)])
+    bomb = bytearray(encoded(RGB, "PNG"))
+    bomb[16:29] = struct.pack(">II5B", 2**14, 2**13, 8, 2, 0, 0, 0)
+    bomb[29:33] = struct.pack(">I", zlib.crc32(bomb[12:29]))
+    for contents in (moving, bytes(bomb), small_frame(), encoded(MODES["1"], "BMP"), encoded(RGB, "TIFF"), b"", b"\0"):
+        with pytest.raises((ValueError, OSError)):
+            decode_image(contents)
 
 
 def test_ordinary_files_take_the_short_way_to_the_same_pixels(decode, monkeypatch):

@@ -166,7 +166,7 @@ def test_leftovers_of_killed_exports_go_and_live_ones_stay(tmp_path):
         (tmp_path / name / "part").touch()
         for path in (tmp_path / name / "part", tmp_path / name):
             os.utime(path, (path.stat().st_mtime - age * export.STALE_SECONDS,) * 2)
-    export._remove_leftovers(tmp_path)
+    export.remove_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".2-0123abcd", ".git", ".mine-0123abcd"]
 
 
