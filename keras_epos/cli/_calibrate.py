@@ -25,8 +25,8 @@ RATE = click.FloatRange(0, 1, min_open=True, max_open=True)
 def calibrate(model, folder, false_accept_rate, precision, gallery, output, plot, image_size):
     """Choose a threshold on the images of FOLDER/<class>/, classes that MODEL was not trained on.
 
-    Each class plays the unknown one in turn, so the rates are those of a gallery of about the size of FOLDER. Pass a rate
-    of false accepts or a precision; too few images for it are refused, with the number that it takes.
+    Each class plays the unknown one in turn, so the rates are those of a gallery of about the size of FOLDER. Pass a
+    rate of false accepts or a precision; too few images for it are refused, with the number that it takes.
     """
     images = labeled_images(folder)
     loaded = load_model(model)

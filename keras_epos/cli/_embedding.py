@@ -18,7 +18,7 @@ from keras_epos.data._images import image_batches_with_gaps
 PART = 512
 
 
-def embed_images(model, paths, image_size, parts=None):
+def embed_images(model, paths, image_size, parts=None, may_be_none=False):
     """Embed the images that can be read.
 
     Args:
@@ -26,13 +26,14 @@ def embed_images(model, paths, image_size, parts=None):
         paths: N paths.
         image_size: Side in pixels, or `(height, width)`.
         parts: `Parts` to keep what was done, and to begin with; or `None`.
+        may_be_none: Whether it is no error if no image can be read.
 
     Returns:
         `(embeddings, rows, bad)`: float32 `(R, D)`, the places in `paths` of these rows, int64 `(R,)`, and a dict of
         the place of each other image to the reason why it cannot be read.
 
     Raises:
-        ValueError: If no image can be read.
+        ValueError: If no image can be read, unless that may be.
     """
     rows, embeddings, bad = [], [], {}
     starts = range(0, len(paths), PART)
@@ -48,7 +49,7 @@ def embed_images(model, paths, image_size, parts=None):
             bad |= {start + place: reason for place, reason in reasons.items()}
             rows.append([start + place for place in range(len(part)) if place not in reasons])
             embeddings.append(vectors)
-    if len(bad) == len(paths):
+    if len(bad) == len(paths) and not may_be_none:
         raise ValueError(f"The images must be readable. Received: {len(paths)} of which none is; {paths[0]}: {bad[0]}")
     return np.concatenate(embeddings), np.concatenate(rows).astype(np.int64), bad
 

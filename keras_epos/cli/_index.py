@@ -41,11 +41,12 @@ def index(model, source, output, storage, image_size):
         gallery = Gallery(loaded, storage=storage)
     job = [hashlib.sha256(model.read_bytes()).hexdigest(), size, described(paths)]
     parts = Parts(output.with_name(f"{output.name}.unfinished"), job)
-    embeddings, rows, bad = embed_images(loaded, paths, size, parts)
+    embeddings, rows, bad = embed_images(loaded, paths, size, parts, may_be_none=len(gallery) > 0)
     tell_unreadable(bad, paths, output.with_name(f"{output.name}.unreadable.txt"))
     chosen = [paths[row] for row in rows]
     root = source if source.is_dir() else None
-    gallery.add(embeddings, chosen, [label_of(path, root) for path in chosen], fingerprint=gallery.fingerprint)
+    if chosen:
+        gallery.add(embeddings, chosen, [label_of(path, root) for path in chosen], fingerprint=gallery.fingerprint)
     if gallery.folder is None:
         gallery.save(output)
     parts.remove()

@@ -1,0 +1,83 @@
+"""The commands that answer: a gallery is made, gets a threshold, and is searched."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from test_commands import SIZE, folder, model, run  # noqa: F401
+
+import keras_epos
+from keras_epos.data import image_batches
+
+pytestmark = pytest.mark.filterwarnings("ignore:Only . classes play:UserWarning")
+
+
+@pytest.fixture
+def gallery(folder, model, tmp_path):  # noqa: F811
+    path = tmp_path / "things"
+    assert "60 images added, 60 in all" in run("index", model, folder, "-o", path).output
+    return path
+
+
+def test_index_adds_what_is_new(gallery, folder, model, tmp_path):  # noqa: F811
+    opened = keras_epos.Gallery.load(gallery)
+    assert sorted(set(opened.labels)) == [f"class {place}" for place in range(6)]
+    paths = sorted(opened.ids.tolist())
+    assert paths == sorted(map(str, folder.glob("*/*.png")))
+    assert "damaged.jpg" in (tmp_path / "things.unreadable.txt").read_text()
+    # Only the damaged one is left, and it is no error that it cannot be read again.
+    assert "0 images added, 60 in all" in run("index", model, folder, "-o", gallery).output
+    keras.utils.save_img(tmp_path / "new.png", np.zeros((9, 9, 3), np.uint8), scale=False)
+    assert "1 images added, 61 in all" in run("index", model, tmp_path, "-o", gallery).output
+    assert "all images are in it already" in run("index", model, tmp_path, "-o", gallery).output
+    assert keras_epos.Gallery.load(gallery).labels[-1] == "new"
+    assert not list(tmp_path.glob("*.unfinished"))
+
+
+def test_search_finds_and_answers_only_with_a_threshold(gallery, folder, model, tmp_path):  # noqa: F811
+    query = folder / "class 2" / "3.png"
+    [result] = [json.loads(line) for line in run("search", model, gallery, query, "--json").stdout.splitlines()[-1:]]
+    assert "answer" not in result
+    assert result["found"][0] == {"id": str(query), "label": "class 2", "similarity": 1.0}
+    paths = keras_epos.Gallery.load(gallery).ids.tolist()
+    embeddings = keras.saving.load_model(model).predict(image_batches([*paths, str(query)], SIZE), verbose=0)
+    similarity, rows = keras_epos.retrieval.nearest(embeddings[-1:], embeddings[:-1], k=5)
+    assert [one["id"] for one in result["found"]] == [paths[row] for row in rows[0]]
+    np.testing.assert_allclose([one["similarity"] for one in result["found"]], similarity[0], atol=2e-6)
+
+    options = ("--false-accept-rate", 0.2, "--gallery", gallery, "-o", tmp_path / "threshold.json")
+    printed = run("calibrate", model, folder, *options, "--plot", tmp_path / "threshold.png").output
+    assert "for a false-accept rate of 20 %" in printed
+    threshold = keras_epos.Threshold.from_config(json.loads((tmp_path / "threshold.json").read_text()))
+    assert str(threshold).splitlines()[0] in printed
+    assert (tmp_path / "threshold.png").stat().st_size > 10_000
+    page = tmp_path / "page.html"
+    printed = run("search", model, gallery, query, "-k", 2, "--html", page).stdout.splitlines()
+    assert printed[-3] == f"{query}: class 2"
+    assert printed[-2] == f"  1.000  class 2  {query}"
+    text = page.read_text()
+    assert text.count('<img src="data:image/jpeg;base64,') == 3
+    assert "http" not in text.replace("http-equiv", "")
+
+
+def test_search_refuses_the_gallery_of_another_model(gallery, folder, tmp_path):  # noqa: F811
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((SIZE, SIZE, 3))
+    other = keras_epos.EmbeddingModel(keras.Model(inputs, keras.layers.Flatten()(inputs)), 8)
+    other.save(tmp_path / "other.keras")
+    done = run("search", tmp_path / "other.keras", gallery, folder / "class 1" / "1.png", code=1)
+    assert "Similarities of embeddings of two models mean nothing" in done.output
+
+
+def test_too_few_images_for_a_rate_are_refused_with_the_number(folder, model):  # noqa: F811
+    assert "pass 10000 unknown queries" in run("calibrate", model, folder, "--false-accept-rate", 0.001, code=1).output
+    assert run("calibrate", model, folder, code=1).output.count("false_accept_rate")
+
+
+@pytest.mark.backend("tensorflow", reason="SavedModels are written by TensorFlow")
+def test_export_writes_and_says_what_it_found(folder, model, tmp_path):  # noqa: F811
+    options = ("--format", "savedmodel", "--photographs", folder / "class 1")
+    printed = run("export", model, "-o", tmp_path / "exported", *options).output
+    assert "savedmodel" in printed
+    assert (tmp_path / "exported" / "README.md").exists()
