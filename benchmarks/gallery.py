@@ -1,12 +1,13 @@
 """Galleries: time beside faiss, memory, and what storages and indexes miss.
 
     python benchmarks/gallery.py --rows 100000 --dim 128
-    python benchmarks/gallery.py --rows 1000000 --dim 512 --storages float32 --indexes --queries 1 100 1000
+    python benchmarks/gallery.py --rows 1000000 --dim 512 --storages float32 int8 --indexes --queries 1 100 1000
 
-The rows are unit rows in classes of ten, so far apart that Recall@1 is about what a good model has on photographs. The
-floor of the time is faiss's exact `IndexFlatIP` where faiss is installed (`pip install faiss-cpu`), and else
-`keras_epos.retrieval.nearest`, for the ten nearest of some queries. Memory is the largest of a process that adds rows
-8,190 at a time and searches once, without the rows themselves in the storage at hand. Linux only.
+The rows are unit rows in classes of ten around random centers, with nothing else in common: few indexes find such
+neighbors easily. The floor of the time is faiss's exact `IndexFlatIP` where faiss is installed (`pip install
+faiss-cpu`), and else `keras_epos.retrieval.nearest`, for the ten nearest of some queries. Memory is the largest of a
+process that adds rows 8,190 at a time and searches once, without the rows themselves in the storage at hand. Linux
+only.
 """
 
 import json

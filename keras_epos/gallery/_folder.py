@@ -75,8 +75,9 @@ def read(folder, known, verify):
                 Segment.read(folder, one["rows"], manifest["dim"], manifest["storage"], one["files"], known, verify)
                 for one in manifest["segments"]
             ]
-        except FileNotFoundError:
-            # A writer may have replaced the manifest meanwhile, and removed what the old one named.
+        except (FileNotFoundError, ValueError):
+            # A writer may have replaced the manifest meanwhile, and removed what the old one named: a file that is
+            # opened a second time is missing, or seems damaged.
             if _manifest(folder)["generation"] == manifest["generation"]:
                 raise
     raise OSError(f"The gallery in {folder} changes faster than it can be read.")

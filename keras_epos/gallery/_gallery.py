@@ -29,15 +29,17 @@ class Gallery:
         fingerprint: A string of yours that names model and preprocessing, where embeddings are made elsewhere. Queries
             that state another are refused. Without it, and without a model, nothing is checked.
         dim: Length of the embeddings. By default that of the first that are added.
-        storage: What is kept of each row in memory, and what that loses. The losses are those of
-            `benchmarks/gallery.py` at 100,000 x 128, in classes of ten:
+        storage: What is kept of each row in memory, and what that loses in `benchmarks/gallery.py` of a Recall@1 of
+            94.9 %, among 100,000 rows of 128 dimensions in classes of ten:
 
             - `"float32"`: `4 dim` bytes. Nothing is lost: rows that come as float32 are kept as they are, and others as
               unit rows in float32.
-            - `"float16"`: `2 dim` bytes. Similarities differ by some 1e-4.
-            - `"int8"`: `dim` bytes. The best candidates by int8 are ranked by their float32 rows, which stay in a
-              file: that of the gallery's folder, or a temporary one.
-            - `"binary"`: `dim / 8` bytes, the signs. As int8, from more candidates.
+            - `"float16"`: `2 dim` bytes. No loss of Recall@1; similarities differ by some 1e-4, and 0.02 % of the ten
+              nearest are others.
+            - `"int8"`: `dim` bytes. No loss, and the ten nearest are the same: the best candidates by int8 are ranked
+              by their float32 rows, which stay in a file, that of the gallery's folder or a temporary one.
+            - `"binary"`: `dim / 8` bytes, the signs. 0.3 % of Recall@1, and 17 % of the ten nearest are others. Ranked
+              as int8, from more candidates.
 
             Beside it, 8 bytes a row for its norm, 12 to find its id, and ids, labels and payload as Python has them.
         engine: `"exact"`, `"faiss"` or a `keras_epos.gallery.Faiss`. A search with `where` is always exact.

@@ -11,8 +11,10 @@ from keras_epos.retrieval._product import Product, factors
 
 # References compared at once, and how few queries are compared with four times as many.
 WIDTH, _FEW = 4096, 64
-# Queries compared at once, at least and at most.
-_FEWEST, _MOST = 16, 1024
+# Queries compared at once.
+_MOST = 1024
+# Queries of the product by which the backend is tried out, at least and at most.
+_FEWEST, _TRIED = 16, 128
 # Queries whose products NumPy makes.
 _BY_NUMPY = 2
 # Candidates that are rescored for `k` neighbors: `k` times the first, and the second.
@@ -52,15 +54,19 @@ class View:
 
     def scaled(self, start, stop):
         """Float32 `(M, D)` and `(M,)`, whose product is unit rows, or what the storage keeps of them."""
+        parts = list(self.parts(start, stop))
+        return parts[0] if len(parts) == 1 else tuple(map(np.concatenate, zip(*parts, strict=True)))
+
+    def parts(self, start, stop):
+        """Yields what `scaled` returns in parts that lie side by side in memory, so that nothing is copied."""
         if self._chosen is not None:
             index = self._chosen[start:stop]
-            return self._taken(index, self._decoded), self._taken(index, self._scale)
-        parts = []
+            yield self._taken(index, self._decoded), self._taken(index, self._scale)
+            return
         for segment, first in zip(self.segments, self._starts, strict=False):
             some = slice(max(start - first, 0), max(min(stop - first, len(segment)), 0))
             if some.start < some.stop:
-                parts.append((self._decoded(segment, some), self._scale(segment, some)))
-        return parts[0] if len(parts) == 1 else tuple(map(np.concatenate, zip(*parts, strict=True)))
+                yield self._decoded(segment, some), self._scale(segment, some)
 
     def _decoded(self, segment, index):
         if self._is_exact:
@@ -92,34 +98,40 @@ class StoredProduct(Product):
     """Similarities to the rows of a `View`, which are not normalized beforehand but their products afterwards."""
 
     def __init__(self, queries, gallery):
-        # What the backend keeps of the factors is tried out on a product of about this size.
+        # What the backend keeps of the factors is tried out on a product of this size and eight times as many.
         size = 1 << (len(queries) - 1).bit_length()
-        super().__init__(queries, gallery, min(max(size, _FEWEST), _MOST))
+        super().__init__(queries, gallery, min(max(size, _FEWEST), _TRIED))
         self._width = WIDTH if len(queries) > _FEW else 4 * WIDTH
 
     def by_block(self, rows):
         """Yields `(start, similarity)`: float32 `(len(rows), g)` for the `g` references from `start` on."""
         left = factors(self.queries.unit(rows), self.bits, 0)
         for start in range(0, len(self.gallery), self._width):
-            values, scale = self.gallery.scaled(start, min(start + self._width, len(self.gallery)))
-            yield start, self._similarity(left, values, scale)
+            stop = min(start + self._width, len(self.gallery))
+            if len(left) <= _BY_NUMPY:
+                # To hand the rows to the backend would take longer than all else.
+                yield start, ops.convert_to_tensor(self._by_numpy(left, start, stop))
+            else:
+                yield start, self._similarity(left, *self.gallery.scaled(start, stop))
+
+    def _by_numpy(self, left, start, stop):
+        similarity, first = np.empty((len(left), stop - start), np.float32), 0
+        for values, scale in self.gallery.parts(start, stop):
+            for row, query in zip(similarity, left[:, : self.gallery.dim], strict=True):
+                row[first : first + len(values)] = np.einsum("gd,d->g", values, query) * scale
+            first += len(values)
+        return similarity
 
     def _similarity(self, left, values, scale):
-        if len(left) <= _BY_NUMPY:
-            # To hand the rows to the backend would take longer than all else.
-            similarity = np.stack([np.einsum("gd,d->g", values, query) for query in left[:, : self.gallery.dim]])
-            return ops.convert_to_tensor(similarity * scale)
         left = ops.convert_to_tensor(left)
         if self.bits < 24:
             right = np.ascontiguousarray(factors(values * scale[:, None], self.bits, 1).T)
             return ops.matmul(left, ops.convert_to_tensor(right))
-        # One factor or the product must be transposed, the smaller of them.
-        right = ops.convert_to_tensor(values)
+        # One factor or the product must be transposed and scaled, the smaller of them.
+        right, scale = ops.convert_to_tensor(values), ops.convert_to_tensor(scale)
         if len(left) < self.gallery.dim:
-            similarity = ops.transpose(ops.matmul(right, ops.transpose(left)))
-        else:
-            similarity = ops.matmul(left, ops.transpose(right))
-        return similarity * ops.convert_to_tensor(scale)
+            return ops.transpose(ops.matmul(right, ops.transpose(left))) * scale
+        return ops.matmul(left, ops.transpose(right * scale[:, None]))
 
 
 def exact(queries, view, k):
