@@ -92,3 +92,17 @@ class Index:
         """Places `(Q, count)` of float32 unit queries; -1 where the index names fewer."""
         with self._lock:
             return self._index.search(queries, count)[1]
+
+
+def engine_of(engine):
+    """The `Faiss` that is meant, or `None` for the exact search."""
+    if engine == "exact":
+        return None
+    if engine == "faiss":
+        engine = Faiss()
+    if not isinstance(engine, Faiss):
+        raise ValueError(
+            f'`engine` must be "exact", "faiss" or a keras_epos.gallery.Faiss. Received: engine={engine!r}.'
+        )
+    imported()
+    return engine

@@ -8,11 +8,11 @@ import numpy as np
 from keras_epos._checks import integer, one_of
 from keras_epos._rows import Rows
 from keras_epos.gallery import _folder, _search, _threshold, _where
-from keras_epos.gallery._faiss import Faiss, Index, imported
+from keras_epos.gallery._faiss import Faiss, Index, engine_of
 from keras_epos.gallery._fingerprint import fingerprint_of
 from keras_epos.gallery._items import Items, checked_ids, checked_labels, checked_payload, keys_of, objects
-from keras_epos.gallery._results import Found, Matches
-from keras_epos.gallery._segment import JOINED, Segment
+from keras_epos.gallery._results import Matches, found_at
+from keras_epos.gallery._segment import Segment, appended, without
 from keras_epos.gallery._storage import STORAGES
 
 
@@ -43,8 +43,8 @@ class Gallery:
 
             Beside it, 8 bytes a row for its norm, 12 to find its id, and ids, labels and payload as Python has them.
         engine: `"exact"`, `"faiss"` or a `keras_epos.gallery.Faiss`. A search with `where` is always exact.
-        threshold: Cosine similarity from which on `match` accepts; or an object with `value` and perhaps `per_class`,
-            a dictionary from labels to thresholds, as `keras_epos.calibrate` returns. Kept with the gallery.
+        threshold: Cosine similarity from which on `match` accepts; or the `Threshold` that `keras_epos.calibrate`
+            returns, perhaps with one for each label. Kept with the gallery.
 
     Attributes:
         dim: Length of the embeddings, `None` before the first.
@@ -70,7 +70,7 @@ class Gallery:
             raise ValueError(f"`fingerprint` must be a string or None. Received: fingerprint={fingerprint!r}.")
         self.storage = one_of("storage", storage, STORAGES)
         self.dim = None if dim is None else integer("dim", dim, 1)
-        self.engine = _engine(engine)
+        self.engine = engine_of(engine)
         self.folder, self._generation = None, None
         self._model, self.fingerprint = model, fingerprint
         if model is not None:
@@ -143,11 +143,11 @@ class Gallery:
                     f"{Items.id_of(ids[position])!r}, which is. Pass `replace=True` to remove what is there first."
                 )
             if present:
-                segments = _without(segments, present.values())
+                segments = without(segments, present.values())
             dim, self.dim = self.dim, rows.dim
             try:
                 new = Segment.of_rows(rows, self.storage, items)
-                self._commit(_appended(segments, new, rows.dim, self.storage), len(new))
+                self._commit(appended(segments, new, rows.dim, self.storage), len(new))
             except BaseException:
                 self.dim = dim
                 raise
@@ -171,7 +171,7 @@ class Gallery:
                     f"`ids` must be in the gallery. Received: ids[{absent[0]}]={one!r}, which is not, and "
                     f"{len(absent) - 1} others."
                 )
-            segments = _without(self._segments, present.values())
+            segments = without(self._segments, present.values())
             # What is mostly removed is written anew; the rest stays as it is.
             segments = [
                 Segment.joined([segment], self.dim, self.storage) if 2 * segment.num_kept < len(segment) else segment
@@ -201,7 +201,7 @@ class Gallery:
         _where.check(where)
         rows = self._embed(queries, fingerprint, "queries")
         segments, similarity, places = self._ranked(rows, k, where)
-        return self._found(segments, similarity, places, k)
+        return found_at(segments, similarity, places, k)
 
     def match(self, queries, where=None, fingerprint=None):
         """The label of each query's nearest row, or `"unknown"` where that is below the threshold.
@@ -386,57 +386,3 @@ class Gallery:
             self._index = Index(self.engine, self.dim)
         self._index.extend(_search.View(self._segments, self.dim, self.storage))
         return self._index
-
-    def _found(self, segments, similarity, places, k):
-        shape = len(similarity), k
-        ids, labels, payload = (np.full(shape, None) for _ in range(3))
-        padded = np.full(shape, -np.inf, np.float32)
-        count = similarity.shape[1]
-        padded[:, :count] = similarity
-        payload.reshape(-1)[:] = [{} for _ in range(payload.size)]
-        starts = np.cumsum([0, *map(len, segments)])
-        numbers = np.searchsorted(starts, places, "right") - 1
-        for number in np.unique(numbers):
-            query, column = np.nonzero(numbers == number)
-            items, rows = segments[number].items, places[query, column] - starts[number]
-            ids[query, column] = objects(items.ids[rows].tolist())
-            labels[query, column] = items.labels[rows]
-            if items.payload is not None:
-                payload[query, column] = objects([items.payload_of(row) for row in rows])
-        return Found(ids, labels, padded, payload)
-
-
-def _engine(engine):
-    """`None` for the exact one."""
-    if engine == "exact":
-        return None
-    if engine == "faiss":
-        engine = Faiss()
-    if not isinstance(engine, Faiss):
-        raise ValueError(
-            f'`engine` must be "exact", "faiss" or a keras_epos.gallery.Faiss. Received: engine={engine!r}.'
-        )
-    imported()
-    return engine
-
-
-def _without(segments, pairs):
-    """The segments with the rows of the pairs `(segment, row)` removed too; those of which nothing is left are not."""
-    of_segment = {}
-    for number, row in pairs:
-        of_segment.setdefault(number, []).append(row)
-    segments = list(segments)
-    for number, rows in of_segment.items():
-        segments[number] = segments[number].without(rows)
-    return segments
-
-
-def _appended(segments, new, dim, storage):
-    """The segments and a new one, which small ones before it have joined."""
-    first, size, length = len(segments), new.size, len(new)
-    while first and segments[first - 1].size + size <= JOINED and len(segments[first - 1]) < 2 * length:
-        first -= 1
-        size, length = size + segments[first].size, length + len(segments[first])
-    if first < len(segments):
-        new = Segment.joined([*segments[first:], new], dim, storage)
-    return [*segments[:first], new]

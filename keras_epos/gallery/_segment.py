@@ -150,3 +150,25 @@ class Segment:
         if len(items) != num_rows:
             raise damaged(paths["items"], f"it holds {len(items)} rows and not {num_rows}")
         return cls(values, norms, rows, items, removed, files, folder)
+
+
+def without(segments, pairs):
+    """The segments with the rows of the pairs `(segment, row)` removed too; those of which nothing is left are not."""
+    of_segment = {}
+    for number, row in pairs:
+        of_segment.setdefault(number, []).append(row)
+    segments = list(segments)
+    for number, rows in of_segment.items():
+        segments[number] = segments[number].without(rows)
+    return segments
+
+
+def appended(segments, new, dim, storage):
+    """The segments and a new one, which small ones before it have joined."""
+    first, size, length = len(segments), new.size, len(new)
+    while first and segments[first - 1].size + size <= JOINED and len(segments[first - 1]) < 2 * length:
+        first -= 1
+        size, length = size + segments[first].size, length + len(segments[first])
+    if first < len(segments):
+        new = Segment.joined([*segments[first:], new], dim, storage)
+    return [*segments[:first], new]

@@ -10,7 +10,8 @@ from keras_epos._pairs import is_known, masks
 from keras_epos.losses._batch import at_least_one_row, known_rows
 from keras_epos.losses._embedding_loss import EmbeddingLoss
 from keras_epos.losses._names import registered
-from keras_epos.losses._pair_loss import Memory, PairLoss
+from keras_epos.losses._pair_loss import PairLoss
+from keras_epos.losses._pair_parts import Memory
 
 
 @registered()

@@ -1,7 +1,5 @@
 """PairLoss: from labels and embeddings to pairs, through mining, to the formula of a loss."""
 
-from typing import NamedTuple
-
 from keras import ops
 
 from keras_epos import mining
@@ -21,6 +19,7 @@ from keras_epos._pairs import (
 )
 from keras_epos.losses._batch import at_least_one_row, known_rows
 from keras_epos.losses._embedding_loss import EmbeddingLoss
+from keras_epos.losses._pair_parts import Batch, Found
 from keras_epos.losses._strips import by_strips
 
 METRICS = ("cosine", "euclidean", "squared_euclidean")
@@ -30,55 +29,6 @@ METRICS = ("cosine", "euclidean", "squared_euclidean")
 LARGE = 2**20
 # No loss makes a matrix of more pairs than these, those of 32,768 rows: 4 GB each, of which it needs several.
 TOO_LARGE = 2**30
-
-
-class Batch(NamedTuple):
-    """What a formula may ask for besides the two selections.
-
-    Attributes:
-        labels: `(A,)` integers, or rows `(A, L)`.
-        dim: Number of dimensions of the embeddings.
-        make_products: Function that returns `products`.
-    """
-
-    labels: object
-    dim: int
-    make_products: object
-
-    @property
-    def products(self):
-        """`(A, R)` inner products of the anchors with all references, cosines unless the loss takes raw embeddings.
-
-        The anchors are the first `A` references; others come from a memory.
-        """
-        return self.make_products()
-
-
-class Found(NamedTuple):
-    """What mining found: `keras_epos.mining.Selection`s whose similarities are cosines, without gradient.
-
-    Attributes:
-        positives, negatives: `Selection`.
-        valid: Booleans `(A, 1)`: whether an anchor has a positive and a negative to choose.
-    """
-
-    positives: object
-    negatives: object
-    valid: object
-
-
-class Memory(NamedTuple):
-    """References beyond the batch, `M` of them, without gradient.
-
-    Attributes:
-        embeddings: `(M, D)`.
-        masks: Function of the positions of anchors `(A,)`, or of `None` for all, to `(positives, negatives, distinct)`:
-            booleans `(A, M)`, twice, and booleans `(A, B)`, false where two rows of the batch are the same sample, or
-            `None` if none are.
-    """
-
-    embeddings: object
-    masks: object
 
 
 class PairLoss(EmbeddingLoss):

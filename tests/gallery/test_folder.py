@@ -1,9 +1,9 @@
 """Galleries in folders: another process finds the same, a killed one leaves the old or the new, damage is named."""
 
+import dataclasses
 import json
 import shutil
 import time
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -208,25 +208,14 @@ def test_what_cannot_be_written_changes_nothing(tmp_path, monkeypatch):
         check(keras_epos.Gallery.load(tmp_path), oracle, QUERIES, 5)
 
 
-class Calibrated(NamedTuple):
-    """As a calibration returns it."""
-
-    value: float
-    interval: tuple
-    per_class: dict
-
-    def get_config(self):
-        return {"value": self.value, "rate": 1e-3}
-
-
 def test_thresholds_are_kept(tmp_path):
-    gallery, _ = filled(threshold=Calibrated(0.5, (0.4, 0.6), {0: 0.7, "class 1": 0.2, np.int64(2): 0.3}))
+    rows = np.random.default_rng(0).normal(size=(200, 4))
+    threshold = keras_epos.calibrate(rows, np.arange(200) % 50, false_accept_rate=0.5)
+    threshold = dataclasses.replace(threshold, value=0.5, per_class={0: 0.7, "class 1": 0.2, 2: 0.3})
+    gallery, _ = filled(threshold=threshold)
     gallery.save(tmp_path)
     loaded = keras_epos.Gallery.load(tmp_path)
-    assert loaded.threshold.value == 0.5
-    assert loaded.threshold.interval == (0.4, 0.6)
-    assert loaded.threshold.per_class == {0: 0.7, "class 1": 0.2, 2: 0.3}
-    assert loaded.threshold.get_config() == {"value": 0.5, "rate": 1e-3}
+    assert loaded.threshold == threshold
     assert loaded.match(QUERIES).labels.tolist() == gallery.match(QUERIES).labels.tolist()
     # And saved again as it was.
     loaded.add(QUERIES, range(100, 107))

@@ -1,6 +1,6 @@
 """Is the nearest row near enough? By one threshold, or one for each label."""
 
-from types import SimpleNamespace
+import dataclasses
 
 import numpy as np
 import pytest
@@ -10,6 +10,14 @@ import keras_epos
 # Similarities of the queries to their nearest row: 1, 0.8 and 0.6.
 QUERIES = np.array([[1, 0, 0], [0.6, 0.8, 0], [0, 0.5, 0.6]])
 QUERIES[2] = [-0.8, 0, 0.6]
+
+
+GENERATOR = np.random.default_rng(0)
+CALIBRATED = keras_epos.calibrate(GENERATOR.normal(size=(200, 4)), np.arange(200) % 50, false_accept_rate=0.5)
+
+
+def calibrated(value, per_class=None):
+    return dataclasses.replace(CALIBRATED, value=value, per_class=per_class)
 
 
 def gallery(threshold):
@@ -24,9 +32,8 @@ def gallery(threshold):
         (0.9, ["red", "unknown", "unknown"]),
         (0.7, ["red", "green", "unknown"]),
         (-1, ["red", "green", "blue"]),
-        (SimpleNamespace(value=0.7, per_class=None), ["red", "green", "unknown"]),
-        (SimpleNamespace(value=0.7, per_class={"green": 0.9, "blue": 0.5}), ["red", "unknown", "blue"]),
-        (SimpleNamespace(value=0.7), ["red", "green", "unknown"]),
+        (calibrated(0.7), ["red", "green", "unknown"]),
+        (calibrated(0.7, {"green": 0.9, "blue": 0.5}), ["red", "unknown", "blue"]),
     ],
 )
 def test_labels_of_what_is_accepted(threshold, labels):
@@ -62,7 +69,7 @@ def test_without_labels():
 
 
 def test_thresholds_that_are_none():
-    for wrong in ("0.5", np.nan, True, SimpleNamespace(value=3), SimpleNamespace(value=0.5, per_class={"red": 7})):
+    for wrong in ("0.5", np.nan, True, calibrated(3), calibrated(0.5, {"red": 7})):
         made = gallery(0.5)
         with pytest.raises(ValueError, match="must be a cosine similarity in"):
             made.threshold = wrong

@@ -36,7 +36,6 @@ def test_random_additions_and_removals(kind, joined, monkeypatch):
     """In blocks that are smaller than the gallery, with segments joined and not."""
     monkeypatch.setattr(_search, "WIDTH", 64)
     monkeypatch.setattr(_segment, "JOINED", joined)
-    monkeypatch.setattr("keras_epos.gallery._gallery.JOINED", joined)
     generator = np.random.default_rng(sum(map(ord, kind)) + joined)
     gallery, oracle, next_id = keras_epos.Gallery(), Oracle(), 0
     for step in range(25):
@@ -71,7 +70,7 @@ def test_random_additions_and_removals(kind, joined, monkeypatch):
 def test_as_nearest_says(number, monkeypatch):
     """Also with more queries than dimensions, and fewer, for each has its own product."""
     monkeypatch.setattr(_search, "WIDTH", 512)
-    monkeypatch.setattr("keras_epos.gallery._gallery.JOINED", 0)
+    monkeypatch.setattr("keras_epos.gallery._segment.JOINED", 0)
     rows = clustered(3000, 32, seed=0) * lengths(3000)
     queries = clustered(number, 32, seed=1)
     gallery = keras_epos.Gallery()

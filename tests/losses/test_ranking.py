@@ -5,7 +5,7 @@ import pytest
 from loss_cases import LOSSES, batch, make, numpy, tensor, value_and_gradient
 
 from keras_epos import losses, reference
-from keras_epos.losses._pair_loss import Memory
+from keras_epos.losses._pair_parts import Memory
 
 # --- references beyond the batch ---
 

@@ -6,7 +6,7 @@ from loss_cases import batch, make, numpy, oracle, tensor
 
 from keras_epos import reference
 from keras_epos.losses import LiftedStructureLoss
-from keras_epos.losses._pair_loss import Memory
+from keras_epos.losses._pair_parts import Memory
 
 ANCHORS = 7
 
