@@ -1,6 +1,7 @@
 """The commands that answer: a gallery is made, gets a threshold, and is searched."""
 
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -51,6 +52,11 @@ def test_search_finds_and_answers_only_with_a_threshold(gallery, folder, model, 
     assert "for a false-accept rate of 20 %" in printed
     threshold = keras_epos.Threshold.from_config(json.loads((tmp_path / "threshold.json").read_text()))
     assert str(threshold).splitlines()[0] in printed
+    names = [Path(path).parent.name for path in paths]
+    expected = keras_epos.calibrate(embeddings[:-1], names, false_accept_rate=0.2)
+    assert threshold.value == pytest.approx(expected.value, abs=1e-6)
+    assert threshold.false_reject_rate == pytest.approx(expected.false_reject_rate)
+    assert threshold.misidentified == pytest.approx(expected.misidentified)
     assert (tmp_path / "threshold.png").stat().st_size > 10_000
     page = tmp_path / "page.html"
     printed = run("search", model, gallery, query, "-k", 2, "--html", page).stdout.splitlines()
