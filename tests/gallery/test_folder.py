@@ -208,6 +208,12 @@ def test_what_cannot_be_written_changes_nothing(tmp_path, monkeypatch):
         check(keras_epos.Gallery.load(tmp_path), oracle, QUERIES, 5)
 
 
+def test_a_gallery_of_another_fingerprint_is_not_loaded(tmp_path):
+    filled(fingerprint="ours")[0].save(tmp_path)
+    with pytest.raises(ValueError, match=r"what made the gallery, 'ours'\. Received: fingerprint='theirs'"):
+        keras_epos.Gallery.load(tmp_path, fingerprint="theirs")
+
+
 def test_thresholds_are_kept(tmp_path):
     rows = np.random.default_rng(0).normal(size=(200, 4))
     threshold = keras_epos.calibrate(rows, np.arange(200) % 50, false_accept_rate=0.5)

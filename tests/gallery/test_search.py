@@ -7,7 +7,9 @@ from gallery_oracle import Oracle, check, clustered
 from gallery_writer import run
 
 import keras_epos
+from keras_epos._rows import Rows
 from keras_epos.gallery import _search, _segment
+from keras_epos.reference import unit
 from keras_epos.retrieval import nearest
 
 
@@ -80,6 +82,20 @@ def test_as_nearest_says(number, monkeypatch):
     found = gallery.search(queries, 7)
     assert (found.ids.astype(int) == indices).all()
     np.testing.assert_allclose(found.similarity, similarity, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_blocks_reach_over_segments(number, monkeypatch):
+    """What a wrong block misses the search would find by its exact way, only slower."""
+    monkeypatch.setattr("keras_epos.gallery._segment.JOINED", 0)
+    rows, queries = clustered(300, 8, seed=0), clustered(number, 8, seed=1)
+    gallery = keras_epos.Gallery()
+    for start in range(0, 300, 100):
+        gallery.add(rows[start : start + 100], np.arange(start, start + 100))
+    product = _search.StoredProduct(Rows(queries), _search.View(gallery._segments, 8, "float32"))
+    [(start, similarity)] = product.by_block(np.arange(number))
+    assert start == 0
+    np.testing.assert_allclose(similarity, unit(queries) @ unit(rows).T, atol=product.error)
 
 
 @pytest.mark.parametrize("copies", [5, 40, 900])
