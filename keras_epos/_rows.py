@@ -102,6 +102,11 @@ class Rows:
             np.add.at(sums, groups[part], self.unit(part))
         return sums
 
+    @property
+    def order(self):
+        """The place that each row had before rows were sorted, int64 `(N,)`."""
+        return np.arange(len(self)) if self._order is None else self._order
+
     def sorted_by_label(self):
         """The same rows, those of a label side by side, without a second copy of them."""
         rows = copy.copy(self)

@@ -12,8 +12,9 @@ come first. (In float64 a few units of 1e-16 are rounding; two copies of an imag
 
 from keras_epos.retrieval._calibrate import calibrate
 from keras_epos.retrieval._evaluate import METRICS, evaluate
+from keras_epos.retrieval._list_measures import LIST_METRICS
 from keras_epos.retrieval._nearest import nearest
 from keras_epos.retrieval._product import TIE
 from keras_epos.retrieval._threshold import Curve, Threshold
 
-__all__ = ["METRICS", "TIE", "Curve", "Threshold", "calibrate", "evaluate", "nearest"]
+__all__ = ["LIST_METRICS", "METRICS", "TIE", "Curve", "Threshold", "calibrate", "evaluate", "nearest"]

@@ -7,6 +7,7 @@ import numpy as np
 from keras_epos._checks import integer, number
 from keras_epos._rows import check_labels, members_of
 from keras_epos.retrieval._checks import check_gallery_arguments, check_order
+from keras_epos.retrieval._class_draws import FEW_CLASSES
 from keras_epos.retrieval._classes import relate, sides
 from keras_epos.retrieval._cuts import cuts_of
 from keras_epos.retrieval._goals import goal_of
@@ -14,8 +15,6 @@ from keras_epos.retrieval._rates import rates_of
 from keras_epos.retrieval._searches import search
 from keras_epos.retrieval._threshold import Curve, Threshold
 
-# Classes below which a bootstrap over them is too sure of itself.
-FEW_CLASSES = 20
 # Thresholds of a curve.
 CURVE = 200
 

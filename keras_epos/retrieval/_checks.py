@@ -81,6 +81,16 @@ def check_result(same, shape):
         )
 
 
+def check_relevance(numbers, shape):
+    """`relevance` of some queries and references, or of all."""
+    if numbers.shape != shape or numbers.dtype.kind not in "biuf" or not np.isfinite(numbers).all():
+        raise ValueError(
+            f"`relevance` must be finite numbers {shape} for {shape[0]} queries and {shape[1]} references, or return "
+            f"them. Received: {describe(numbers)}."
+        )
+    return numbers
+
+
 def check_gallery_arguments(gallery_embeddings, gallery_labels, ids, gallery_ids):
     if (gallery_embeddings is None) != (gallery_labels is None):
         raise ValueError(

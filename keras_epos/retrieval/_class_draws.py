@@ -22,6 +22,8 @@ import numpy as np
 from keras_epos._rows import chunks
 
 NUM_DRAWS = 1000
+# Classes below which a bootstrap over them is too sure of itself.
+FEW_CLASSES = 20
 
 
 class Tally(NamedTuple):

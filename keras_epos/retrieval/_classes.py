@@ -1,18 +1,25 @@
 """What is compared, queries and gallery, and which references are of the class of which queries.
 
-Two answers to the same three questions: `windows`, `block` and `pairs`. Where a class is what has an equal label, both
-sides are sorted by label and most of the answer is known without looking. Any other relation of labels is a function,
-asked block by block.
+Two answers to the same questions: `windows`, `block` and `pairs`, and for whole lists `span`, `grades` and `aside`. Where a
+class is what has an equal label, both sides are sorted by label and most of the answer is known without looking. Any
+other relation of labels is a function, asked block by block.
 """
 
+import functools
 import math
 
 import numpy as np
 from keras import ops
 
 from keras_epos import same_class as relations
-from keras_epos._rows import CHUNK, Rows, blocks, codes
-from keras_epos.retrieval._checks import check_label_rows, check_one_label_per_id, check_result, check_same_dim
+from keras_epos._rows import CHUNK, Rows, blocks, codes, to_numpy
+from keras_epos.retrieval._checks import (
+    check_label_rows,
+    check_one_label_per_id,
+    check_relevance,
+    check_result,
+    check_same_dim,
+)
 
 # References in one window, at least, where labels are sorted, and exactly where any may be of any class.
 _FEW, _MANY = 64, 4096
@@ -36,12 +43,17 @@ def sides(embeddings, gallery_embeddings, ids, gallery_ids):
     return queries, gallery
 
 
-def relate(same_class, queries, gallery, labels, gallery_labels):
+def relate(same_class, queries, gallery, labels, gallery_labels, relevance=None):
     """The classes by `same_class`, which hold both sides as they are compared: with labels, perhaps sorted by them.
 
     Raises:
         ValueError: for labels that do not fit `same_class`, or one id with two labels.
     """
+    if relevance is not None:
+        sides_of = [("labels", labels, queries), ("gallery_labels", gallery_labels, gallery)]
+        for name, values, side in sides_of[: 1 if gallery is queries else 2]:
+            (side.labels,) = check_label_rows([(name, values, len(side))], multi_hot=False)
+        return Graded(queries, gallery, relevance)
     function = relations.get(same_class)
     arguments = [("labels", labels, len(queries))]
     if gallery is not queries:
@@ -90,6 +102,24 @@ class EqualLabels:
         """Booleans `(Q, M)`: which of the references `indices`, `(Q, M)` or `(1, M)`, are of the class of `rows`."""
         return self.queries.labels[rows, None] == self.gallery.labels[indices]
 
+    def span(self, rows):
+        """The slice of the gallery that holds all references of the classes of `rows`, rising."""
+        lowest, highest = self.queries.labels[rows[[0, -1]]]
+        references = self.gallery.labels
+        return slice(int(np.searchsorted(references, lowest)), int(np.searchsorted(references, highest, "right")))
+
+    def most_positives(self):
+        """A number of positives that no query exceeds."""
+        return int(np.bincount(self.gallery.labels).max())
+
+    def grades(self, rows, window):
+        """How relevant the references of `window`, a slice, are to `rows`: numbers `(Q, M)`, above 0 for positives."""
+        return self.block(rows, window) & (self.queries.ids[rows, None] != self.gallery.ids[None, window])
+
+    def aside(self, rows, window):
+        """Booleans that broadcast to `(Q, M)`: which references are no negatives. An item has its own label."""
+        return self.block(rows, window)
+
 
 class RelatedLabels:
     """A class is what `function` says of labels of any shape."""
@@ -109,6 +139,25 @@ class RelatedLabels:
         check_result(same, (len(labels), len(references)))
         return same.astype(bool)
 
+    def span(self, rows):
+        """All of the gallery."""
+        return slice(0, len(self.gallery))
+
+    def most_positives(self):
+        """A number of positives that no query exceeds."""
+        return len(self.gallery)
+
+    def grades(self, rows, window):
+        """How relevant the references of `window`, a slice, are to `rows`: numbers `(Q, M)`, above 0 for positives."""
+        return self.block(rows, window) & ~self._itself(rows, window)
+
+    def aside(self, rows, window):
+        """Booleans `(Q, M)`: which references are no negatives."""
+        return self.block(rows, window) | self._itself(rows, window)
+
+    def _itself(self, rows, window):
+        return self.queries.ids[rows, None] == self.gallery.ids[None, window]
+
     def pairs(self, rows, indices):
         """Booleans `(Q, M)`: which of the references `indices`, `(Q, M)` or `(1, M)`, are of the class of `rows`."""
         if len(indices) == 1:
@@ -124,3 +173,32 @@ class RelatedLabels:
                 window = np.resize(window, 1 << (len(window) - 1).bit_length())
             same[part] = np.take_along_axis(self.block(rows[part], window), place.reshape(len(part), -1), axis=1)
         return same
+
+
+class Graded(RelatedLabels):
+    """How relevant a reference is, is what `relevance` says: a matrix, or a function of labels of any shape."""
+
+    def __init__(self, queries, gallery, relevance):
+        shape = (len(queries), len(gallery))
+        if not callable(relevance):
+            matrix = check_relevance(to_numpy(relevance), shape)
+            queries.labels, gallery.labels = (np.arange(size) for size in shape)
+            relevance = functools.partial(_entries, matrix)
+        super().__init__(queries, gallery, relevance)
+
+    def block(self, rows, window):
+        return self._numbers(rows, window) > 0
+
+    def grades(self, rows, window):
+        return np.where(self._itself(rows, window), 0, self._numbers(rows, window))
+
+    def aside(self, rows, window):
+        return (self._numbers(rows, window) != 0) | self._itself(rows, window)
+
+    def _numbers(self, rows, window):
+        labels, references = self.queries.labels[rows], self.gallery.labels[window]
+        return check_relevance(ops.convert_to_numpy(self._function(labels, references)), (len(labels), len(references)))
+
+
+def _entries(matrix, rows, columns):
+    return matrix[np.ix_(rows, columns)]

@@ -5,8 +5,9 @@ import math
 import numpy as np
 
 from keras_epos import same_class as relations
-from keras_epos._checks import integer
-from keras_epos._rows import CHUNK, blocks, chunks
+from keras_epos._checks import integer, number
+from keras_epos._rows import to_numpy
+from keras_epos.retrieval._cameras import camera_ids
 from keras_epos.retrieval._checks import (
     check_gallery_arguments,
     check_matched,
@@ -16,9 +17,11 @@ from keras_epos.retrieval._checks import (
     check_within,
     warn_of_pairs,
 )
+from keras_epos.retrieval._class_means import intervals_of
 from keras_epos.retrieval._classes import relate, sides
-from keras_epos.retrieval._nearest import top
-from keras_epos.retrieval._product import TIE, Product, above
+from keras_epos.retrieval._list_measures import LIST_METRICS, OF_RANKS, list_measures
+from keras_epos.retrieval._neighbors import best_positives, precision_at_r, recall_at
+from keras_epos.retrieval._product import Product
 
 METRICS = ("recall", "map@r", "r_precision")
 ALL_FOUND = "Every query would count as found."
@@ -34,7 +37,13 @@ def evaluate(
     metrics=METRICS,
     ids=None,
     gallery_ids=None,
+    cameras=None,
+    gallery_cameras=None,
     same_class="equal",
+    relevance=None,
+    interval=None,
+    per_query=False,
+    seed=0,
     block_size=1024,
 ):
     """How well the nearest references of each query are of its class.
@@ -47,7 +56,18 @@ def evaluate(
         r_precision = (of its class among the first R) / R
         map@r       = (1 / R) * sum over ranks j <= R that hold its class of (of its class among the first j) / j
 
-    and the mean over queries. Queries with `R = 0` are left out of the means and counted.
+    and, of the whole list, where the i-th of its class has rank `r_i`:
+
+        map           = (1 / R) * sum over i of i / r_i
+        map_trapezoid = (1 / R) * sum over i of (i / r_i + (i - 1) / (r_i - 1)) / 2, the latter 1 for r_i = 1
+        minp          = R / r_R, for the hardest of its class
+        mrr           = 1 / r_1
+        map@k         = (1 / min(R, k)) * sum over r_i <= k of i / r_i
+        precision@k   = (of its class among the first k) / k
+        ndcg@k        = sum over r_i <= k of g_i / log2(1 + r_i), as a share of the most possible; g_i is 1 or the grade
+
+    and the mean over queries. Queries with `R = 0` are left out of the means and counted. Recall@K is also known as
+    the hit rate, or as rank k of the CMC curve.
 
     Args:
         embeddings: Finite floats `(N, D)`, any scale: rows are L2-normalized here. A row of zeros has similarity 0 to
@@ -55,128 +75,94 @@ def evaluate(
         labels: Integers (any size, compared exactly) or strings, `(N,)` or `(N, 1)`; or what `same_class` takes.
         gallery_embeddings, gallery_labels: `(G, D)` and `(G,)`, both or neither.
         k: Ranks to report Recall@K at: integers from 1 to the number of references of a query.
-        metrics: Some of `"recall"`, `"map@r"`, `"r_precision"`. Recall alone is quicker.
+        metrics: Some of `"recall"`, `"map@r"`, `"r_precision"`, which look at the nearest references alone (recall by
+            itself is quicker), and of `"map"`, `"map_trapezoid"`, `"minp"`, `"mrr"`, `"map@k"`, `"precision@k"`,
+            `"ndcg@k"`. Those with k are reported at each of `k`.
         ids: Integers or strings `(N,)`: references with the query's id are the same item and left out. Without a
             gallery the default is the row's position, so pass ids when several rows stem from one photograph.
         gallery_ids: `(G,)`, together with `ids`, when queries may also stand in the gallery.
+        cameras: Integers or strings `(N,)`: references of the query's class from the query's camera are left out, as is
+            the rule in re-identification. Instead of `ids`, for the same item has the same camera.
+        gallery_cameras: `(G,)`, together with `cameras` where there is a gallery.
         same_class: Which references are of the class of a query. `"equal"`: those with its label. `"share_a_label"`:
             those with a one in common, where labels are rows of zeros and ones `(N, L)`; a query without any one is a
             query without match. Or a function of the labels of A queries and R references, NumPy arrays `(A, ...)`
             and `(R, ...)` of any dtype, that returns booleans `(A, R)`; see `keras_epos.same_class`. It is asked
             block by block, several times about each pair.
+        relevance: Numbers `(N, G)` instead of `same_class`: above 0 the grade of a reference that the query is looking
+            for, 0 for others, below 0 for those left out ("junk"). Of positives that tie the lowest grade comes first.
+            Or a function of labels, as `same_class`, that returns such numbers `(A, R)`.
+        interval: Confidence in (0, 1) of intervals for the means, or `None` for none. They come from a bootstrap over
+            the classes of the queries, for queries of one class resemble each other; the gallery stays.
+        per_query: Whether to return the values of the queries also, for `compare` and `by_class`.
+        seed: Integer of at least 0, of the bootstrap.
         block_size: Queries compared at once, with eight times as many references.
 
     Returns:
         Dictionary of floats from 0 to 1 such as `"recall@1"`, `"map@r"`, `"r_precision"`, and the integer
-        `"queries_without_match"`.
+        `"queries_without_match"`. With `interval` also `"intervals"`, a dictionary of `(low, high)` for each measure;
+        with `per_query` also `"per_query"`, one of float64 arrays `(N,)`, NaN for queries without a match.
 
     Raises:
         ValueError: for shapes that do not fit, NaN or infinite embeddings, labels that are not exact or do not
             fit `same_class`, `k` beyond the gallery, one id with two labels, and when no query has a reference of its
             class.
 
-    Reference: Musgrave et al. 2020, https://arxiv.org/abs/2003.08505 (R-precision, MAP@R).
+    Reference: Musgrave et al. 2020, https://arxiv.org/abs/2003.08505 (R-precision, MAP@R); Zheng et al. 2015,
+    https://doi.org/10.1109/ICCV.2015.133 (CMC and mAP by cameras); Ye et al. 2021, https://arxiv.org/abs/2001.04193
+    (mINP); Radenovic et al. 2018, https://arxiv.org/abs/1803.11285 (junk, the mAP by trapezoids); Järvelin and
+    Kekäläinen 2002, https://doi.org/10.1145/582415.582418 (NDCG).
 
     Examples:
         >>> scores = keras_epos.retrieval.evaluate(np.eye(4)[[0, 0, 1, 1]], np.array([0, 0, 1, 1]), k=(1,))
         >>> print(scores["recall@1"], scores["map@r"])
         1.0 1.0
     """
-    metrics = check_metrics(metrics, METRICS)
-    ranks = check_ranks(k) if "recall" in metrics else ()
+    metrics = check_metrics(metrics, METRICS + LIST_METRICS)
+    ranks = check_ranks(k) if set(metrics) & set(OF_RANKS) else ()
     integer("block_size", block_size, 1)
+    integer("seed", seed, 0)
+    if interval is not None:
+        number("interval", interval, "(0, 1)", "a confidence")
     check_order(embeddings, labels, gallery_embeddings)
+    ids, gallery_ids = camera_ids(labels, gallery_labels, cameras, gallery_cameras, ids, gallery_ids)
     check_gallery_arguments(gallery_embeddings, gallery_labels, ids, gallery_ids)
     queries, gallery = sides(embeddings, gallery_embeddings, ids, gallery_ids)
-    classes = relate(same_class, queries, gallery, labels, gallery_labels)
+    classes = relate(same_class, queries, gallery, labels, gallery_labels, relevance)
     if "recall" in metrics:
         check_within(ranks, len(gallery) - int(gallery_embeddings is None), ALL_FOUND)
     if ids is None:
         warn_of_pairs(queries, gallery, labels, gallery_labels)
     queries, gallery = classes.queries, classes.gallery
-    best, num_positives = best_positives(classes)
-    matched = np.flatnonzero(num_positives)
-    check_matched(matched, queries, gallery)
     product = Product(queries, gallery, block_size)
-    results = {}
-    if "recall" in metrics:
-        results = recall_at(ranks, product, classes, matched, best)
-    if "map@r" in metrics or "r_precision" in metrics:
-        precision = precision_at_r(product, classes, matched, num_positives)
-        results |= {name: value for name, value in precision.items() if name in metrics}
-    return results | {"queries_without_match": len(queries) - len(matched)}
+    if relevance is not None or set(metrics) & set(LIST_METRICS):
+        values, num_positives = list_measures(metrics, ranks, product, classes)
+        matched = np.flatnonzero(num_positives)
+        check_matched(matched, queries, gallery)
+        values = {name: value[matched] for name, value in values.items()}
+    else:
+        best, num_positives = best_positives(classes)
+        matched = np.flatnonzero(num_positives)
+        check_matched(matched, queries, gallery)
+        values = recall_at(ranks, product, classes, matched, best) if "recall" in metrics else {}
+        if "map@r" in metrics or "r_precision" in metrics:
+            precision = precision_at_r(product, classes, matched, num_positives)
+            values |= {name: value for name, value in precision.items() if name in metrics}
+    results = {name: math.fsum(value) / len(matched) for name, value in values.items()}
+    results["queries_without_match"] = len(queries) - len(matched)
+    matched = queries.order[matched]
+    if interval is not None:
+        results["intervals"] = intervals_of(values, to_numpy(labels)[matched], interval, seed)
+    if per_query:
+        results["per_query"] = {name: _at(matched, value, len(queries)) for name, value in values.items()}
+    return results
 
 
-def best_positives(classes):
-    """Similarity of each query to its nearest positive in float64 `(Q,)`, and its number of positives `(Q,)`."""
-    queries, gallery = classes.queries, classes.gallery
-    best = np.full(len(queries), -np.inf)
-    num_positives = np.zeros(len(queries), np.int64)
-    for some, window in classes.windows():
-        references, ids = gallery.unit(window), gallery.ids[None, window]
-        for rows in chunks(some, len(references)):
-            positive = queries.ids[rows, None] != ids
-            positive &= classes.block(rows, window)
-            similarity = np.where(positive, queries.unit(rows) @ references.T, -np.inf)
-            best[rows] = np.maximum(best[rows], similarity.max(axis=1))
-            num_positives[rows] += positive.sum(axis=1)
-    return best, num_positives
-
-
-def recall_at(ranks, product, classes, index, best):
-    """Recall@K over the queries `index` for each K of `ranks`; `best` are the similarities of their best positives."""
-    ahead = _count_negatives_ahead(product, classes, index, best, max(ranks))
-    return {f"recall@{rank}": int((ahead < rank).sum()) / len(index) for rank in ranks}
-
-
-def _count_negatives_ahead(product, classes, index, best, limit):
-    """How many negatives are at least as similar as the best positive, for the queries `index`: its rank less 1.
-
-    Counts from `limit` on are cut short: they may be too low, yet not below `limit`.
-    """
-    ahead = np.zeros(len(best), np.int64)
-    for rows in blocks(index, product.block_size):
-        threshold = best[rows] - TIE
-        low = (threshold - product.error).astype(np.float32)
-        for start, similarity in product.by_block(rows):
-            width = similarity.shape[1]
-            positive = classes.block(rows, slice(start, start + width))
-            for query, reference, value in above(similarity, low):
-                if positive.any():
-                    is_negative = ~np.broadcast_to(positive, similarity.shape)[query, reference]
-                    query, reference, value = query[is_negative], reference[is_negative], value[is_negative]
-                is_ahead = value > threshold[query] + product.error
-                unsure = np.flatnonzero(~is_ahead)
-                exact = product.exact(rows, start, width, query[unsure], reference[unsure])
-                is_ahead[unsure] = exact >= threshold[query[unsure]]
-                ahead[rows] += np.bincount(query[is_ahead], minlength=len(rows))
-            low[ahead[rows] >= limit] = np.inf
-    return ahead[index]
-
-
-def precision_at_r(product, classes, index, num_positives):
-    """Means of MAP@R and R-precision over the queries `index`."""
-    queries, gallery = product.queries, product.gallery
-    num_excluded = int(np.bincount(np.unique(gallery.ids, return_inverse=True)[1]).max())
-
-    def key(rows, indices, similarity):
-        # A positive that is not farther ahead than a tie comes after the negative, and the query itself last.
-        positive = classes.pairs(rows, indices)
-        itself = queries.ids[rows, None] == gallery.ids[indices]
-        return np.where(itself, -np.inf, similarity - TIE * positive)
-
-    found, average = [], []
-    # Queries of similar R together: the largest R of a block decides how many references are fetched.
-    size = max(1, min(product.block_size, 4 * CHUNK // int(num_positives.max())))
-    for rows in blocks(index[np.argsort(num_positives[index], kind="stable")], size):
-        width = num_positives[rows].max()
-        indices = top(product, rows, int(width), num_excluded, key)[1]
-        hit = classes.pairs(rows, indices)
-        ranks = np.arange(1, width + 1)
-        hit &= ranks <= num_positives[rows, None]
-        found.extend(hit.sum(axis=1) / num_positives[rows])
-        average.extend((hit * np.cumsum(hit, axis=1) / ranks).sum(axis=1) / num_positives[rows])
-    return {"map@r": math.fsum(average) / len(index), "r_precision": math.fsum(found) / len(index)}
+def _at(places, values, size):
+    """The values at their places among `size`, NaN elsewhere."""
+    everywhere = np.full(size, np.nan)
+    everywhere[places] = values
+    return everywhere
 
 
 def check_ahead(labels, gallery_labels, has_gallery, *, k, metrics, ids, gallery_ids, same_class):

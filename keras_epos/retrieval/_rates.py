@@ -32,8 +32,8 @@ def rates_of(searches, thresholds, has_gallery, unknown_share, interval, seed):
     draws = _shares(drawn(tallies, len(classes), seed), unknown_share)
     # Where no error was seen among C classes, that many had to be drawn without one (the "rule of three").
     unseen = ((1 - interval) / 2) ** (1 / len(classes))
-    far_low, far_high = _interval(draws[0], far, interval)
-    precision_low, precision_high = _interval(draws[3], precision, interval)
+    far_low, far_high = interval_of(draws[0], far, interval)
+    precision_low, precision_high = interval_of(draws[3], precision, interval)
     return Rates(
         false_accept_rate=float(far),
         false_accept_interval=(far_low, far_high if far > 0 else max(far_high, 1 - unseen)),
@@ -54,7 +54,7 @@ def _shares(counts, unknown_share):
     return np.stack([far, right, wrong, precision_of(far, right, wrong, unknown_share)])
 
 
-def _interval(draws, value, interval):
+def interval_of(draws, value, interval):
     """Percentiles of the draws, and the value inside. Draws without any query to take a share of do not count."""
     low, high = np.nanquantile(draws, [(1 - interval) / 2, (1 + interval) / 2])
     return float(min(low, value)), float(max(high, value))
