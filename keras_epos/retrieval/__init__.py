@@ -11,10 +11,28 @@ come first. (In float64 a few units of 1e-16 are rounding; two copies of an imag
 """
 
 from keras_epos.retrieval._calibrate import calibrate
+from keras_epos.retrieval._class_means import ByClass, Difference, by_class, compare
 from keras_epos.retrieval._evaluate import METRICS, evaluate
 from keras_epos.retrieval._list_measures import LIST_METRICS
 from keras_epos.retrieval._nearest import nearest
 from keras_epos.retrieval._product import TIE
 from keras_epos.retrieval._threshold import Curve, Threshold
+from keras_epos.retrieval._verify import Verification, verify, verify_pairs
 
-__all__ = ["LIST_METRICS", "METRICS", "TIE", "Curve", "Threshold", "calibrate", "evaluate", "nearest"]
+__all__ = [
+    "LIST_METRICS",
+    "METRICS",
+    "TIE",
+    "ByClass",
+    "Curve",
+    "Difference",
+    "Threshold",
+    "Verification",
+    "by_class",
+    "calibrate",
+    "compare",
+    "evaluate",
+    "nearest",
+    "verify",
+    "verify_pairs",
+]

@@ -4,7 +4,7 @@ from keras_epos._rows import codes, describe
 
 
 def camera_ids(labels, gallery_labels, cameras, gallery_cameras, ids, gallery_ids):
-    """`ids` and `gallery_ids` under which images of one identity by one camera are one item; as they are without cameras.
+    """`ids` and `gallery_ids` under which images of one identity by one camera are one item; or as they are.
 
     Raises:
         ValueError: If there are ids too, or cameras of one side alone.

@@ -15,6 +15,7 @@ Reference: Bolle, Ratha and Pankanti 2004, https://doi.org/10.1016/j.cviu.2003.0
 comparisons); Fogliato, Patil and Perona 2024, https://arxiv.org/abs/2306.01198 (both members of a pair).
 """
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,15 @@ from keras_epos._rows import chunks
 NUM_DRAWS = 1000
 # Classes below which a bootstrap over them is too sure of itself.
 FEW_CLASSES = 20
+
+
+def warn_of_few_classes(number, stacklevel):
+    if number < FEW_CLASSES:
+        warnings.warn(
+            f"The intervals come from a bootstrap over {number} classes, and are too narrow with fewer than "
+            f"{FEW_CLASSES}.",
+            stacklevel=stacklevel,
+        )
 
 
 class Tally(NamedTuple):

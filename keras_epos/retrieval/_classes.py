@@ -1,7 +1,7 @@
 """What is compared, queries and gallery, and which references are of the class of which queries.
 
-Two answers to the same questions: `windows`, `block` and `pairs`, and for whole lists `span`, `grades` and `aside`. Where a
-class is what has an equal label, both sides are sorted by label and most of the answer is known without looking. Any
+Two answers to the same questions: `windows`, `block` and `pairs`; for whole lists `span`, `grades` and `aside`. Where
+a class is what has an equal label, both sides are sorted by label and most of the answer is known without looking. Any
 other relation of labels is a function, asked block by block.
 """
 

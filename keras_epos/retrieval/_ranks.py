@@ -32,13 +32,13 @@ def ranks_of(product, classes):
     # Positives of a block, and booleans of a block with as many references, fit into memory.
     size = max(1, min(product.block_size, CHUNK // classes.most_positives()))
     for rows in blocks(np.arange(len(classes.queries)), size):
-        query, similarity, grade = _positives(product, classes, rows)
+        query, similarity, grade = positives_of(product, classes, rows)
         count = np.bincount(query, minlength=len(rows))
         place = np.arange(len(query)) - np.repeat(np.cumsum(count) - count, count) + 1
         yield rows, Ranks(query, place, place + _ahead(product, classes, rows, query, similarity - TIE), grade, count)
 
 
-def _positives(product, classes, rows):
+def positives_of(product, classes, rows):
     """Query, similarity and grade of each positive of `rows`, in the order of their ranks."""
     span, found = classes.span(rows), []
     for part in blocks(np.arange(span.start, span.stop), max(1, CHUNK // len(rows))):

@@ -6,8 +6,8 @@ import numpy as np
 
 from keras_epos._rows import blocks
 from keras_epos.retrieval._cuts import RIGHT, UNKNOWN, WRONG
-from keras_epos.retrieval._neighbors import best_positives
 from keras_epos.retrieval._nearest import top
+from keras_epos.retrieval._neighbors import best_positives
 from keras_epos.retrieval._product import TIE, Product
 
 

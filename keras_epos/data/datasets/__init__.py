@@ -6,6 +6,13 @@ from keras_epos.data.datasets._fashion_sample import fashion_sample
 from keras_epos.data.datasets._image_folder import image_folder
 from keras_epos.data.datasets._in_shop import in_shop
 from keras_epos.data.datasets._omniglot import omniglot
+from keras_epos.data.datasets._reidentification import (
+    duke_mtmc_reid,
+    market1501,
+    msmt17,
+    reidentification_table,
+    veri776,
+)
 from keras_epos.data.datasets._split import Split, TrainQueryGallery, TrainTest, TrainValidationTest
 from keras_epos.data.datasets._stanford_online_products import stanford_online_products
 
@@ -16,9 +23,14 @@ __all__ = [
     "TrainValidationTest",
     "cars196",
     "cub200_2011",
+    "duke_mtmc_reid",
     "fashion_sample",
     "image_folder",
     "in_shop",
+    "market1501",
+    "msmt17",
     "omniglot",
+    "reidentification_table",
     "stanford_online_products",
+    "veri776",
 ]

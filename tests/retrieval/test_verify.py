@@ -1,0 +1,124 @@
+"""Error rates of pairs against a list of all similarities."""
+
+import keras
+import numpy as np
+import pytest
+from brute_force import random_set, unit
+
+from keras_epos.retrieval import TIE, _pair_counts, verify, verify_pairs
+
+pytestmark = pytest.mark.filterwarnings("ignore:The intervals come from a bootstrap over")
+CASES = 10 if keras.backend.backend() == "jax" else 100
+RATES = (0.01, 0.1, 0.5)
+
+
+def lowest(different, same, is_refused):
+    """The lowest threshold, one above each similarity or below all, that is not refused."""
+    for threshold in [-1 - TIE, *(np.sort(np.concatenate([different, same])) + TIE)]:
+        counts = np.sum(different > threshold), np.sum(same > threshold)
+        if not is_refused(*counts):
+            return threshold, *counts
+    raise AssertionError
+
+
+def assert_rates(found, different, same, slack=1e-14):
+    for place, rate in enumerate(found.wanted):
+        threshold, others, accepted = lowest(different, same, lambda o, s, rate=rate: o > rate * len(different) + 1e-9)
+        assert found.thresholds[place] == pytest.approx(threshold, abs=slack)
+        assert found.false_accept_rate[place] == others / len(different) <= rate + 1e-12
+        assert found.true_accept_rate[place] == accepted / len(same)
+    threshold, _, accepted = lowest(different, same, lambda o, s: o * len(same) > (len(same) - s) * len(different))
+    assert found.eer_threshold == pytest.approx(threshold, abs=slack)
+    assert found.eer == 1 - accepted / len(same)
+    assert (found.num_same, found.num_different) == (len(same), len(different))
+
+
+@pytest.mark.parametrize("kept", [2**20, 20])
+def test_all_pairs_equal_brute_force(kept, monkeypatch):
+    monkeypatch.setattr(_pair_counts, "KEPT", kept)
+    monkeypatch.setattr(_pair_counts, "BINS", 2**14 if kept > 20 else 64)
+    for seed in range(CASES // 2):
+        embeddings, labels = random_set(seed, 24, 1 + seed % 5, 5, ["generic", "grid", "copies"][seed % 3])
+        gallery = slice(8, None) if seed % 2 else slice(None)
+        similarity = unit(embeddings) @ unit(embeddings[gallery]).T
+        same = labels[:, None] == labels[gallery]
+        items = np.arange(24)
+        counted = items[:, None] != items[gallery]
+        arguments = (embeddings, labels)
+        named = {}
+        if seed % 2:
+            arguments += (embeddings[gallery], labels[gallery])
+            named = {"ids": items, "gallery_ids": items[gallery]}
+        found = verify(*arguments, **named, false_accept_rates=RATES, block_size=5)
+        parts = similarity[counted & ~same], similarity[counted & same]
+        # Ties that are too many to be kept are cut on one side of them all.
+        assert_rates(found, *parts, slack=1e-14 if kept > 20 else 20 * TIE)
+        assert (found.intervals[:, 0] <= found.true_accept_rate).all()
+        assert (found.true_accept_rate <= found.intervals[:, 1]).all()
+
+
+def test_many_pairs_are_counted_and_not_kept():
+    embeddings, labels = random_set(1, 1500, 16, 300, "generic")
+    similarity = unit(embeddings) @ unit(embeddings).T
+    same = labels[:, None] == labels
+    np.fill_diagonal(similarity, np.nan)
+    parts = [part[~np.isnan(part)] for part in (similarity[~same], similarity[same])]
+    found = verify(embeddings, labels, false_accept_rates=(1e-4, 0.01), block_size=200)
+    for place, rate in enumerate(found.wanted):
+        threshold = np.sort(parts[0])[::-1][int(rate * len(parts[0]))] + TIE
+        # A pair of one class may lie between.
+        assert found.thresholds[place] == pytest.approx(threshold, abs=1e-4)
+        assert np.sum(parts[0] > found.thresholds[place]) / len(parts[0]) == found.false_accept_rate[place] <= rate
+        assert np.sum(parts[1] > found.thresholds[place]) / len(parts[1]) == found.true_accept_rate[place]
+    far, frr = np.mean(parts[0] > found.eer_threshold), np.mean(parts[1] <= found.eer_threshold)
+    assert found.eer == pytest.approx(frr)
+    assert far <= frr < far + 2e-3
+
+
+def test_lists_of_pairs_equal_brute_force():
+    for seed in range(CASES // 2):
+        generator = np.random.default_rng(seed)
+        first, second = (random_set(seed + shift, 40, 3, 2, ["generic", "grid"][seed % 2])[0] for shift in (0, 1000))
+        same = generator.permutation(np.arange(40) % 3 == 0)
+        second = np.where(same[:, None] & (np.arange(40) % 2 == 0)[:, None], first + 0.2 * second, second)
+        similarity = np.sum(unit(first) * unit(second), axis=1)
+        found = verify_pairs(first, second, same, false_accept_rates=RATES, folds=5)
+        assert_rates(found, similarity[~same], similarity[same])
+        accuracies, values = [], np.unique(similarity.round(12))
+        between = [-2, *(values[1:] + values[:-1]) / 2, 2]
+        for fold in range(5):
+            here = np.arange(40) // 8 == fold
+            best = max(np.mean((similarity[~here] > t) == same[~here]) for t in between)
+            options = [
+                np.mean((similarity[here] > t) == same[here])
+                for t in between
+                if np.mean((similarity[~here] > t) == same[~here]) == best
+            ]
+            accuracies.append((min(options), max(options)))
+        low, high = np.mean(accuracies, axis=0)
+        assert low - 1e-12 <= found.accuracy <= high + 1e-12
+
+
+def test_a_constant_embedding_verifies_nothing():
+    found = verify(np.ones((20, 3)), np.arange(20) % 4, false_accept_rates=0.1)
+    assert (found.eer, found.true_accept_rate[0], found.false_accept_rate[0]) == (1, 0, 0)
+
+
+ROWS = np.random.default_rng(0).normal(size=(4, 3))
+
+
+def test_what_does_not_fit_is_told():
+    for labels, message in (([0, 0, 0, 0], "12 of the same, 0 of different"), (range(4), "0 of the same")):
+        with pytest.raises(ValueError, match=message):
+            verify(ROWS, labels)
+    for rate in (0, 1, 10):
+        with pytest.raises(ValueError, match=r"`false_accept_rates` must be shares in \(0, 1\)"):
+            verify(ROWS, [0, 0, 1, 1], false_accept_rates=rate)
+    for arguments, named, message in (
+        ((ROWS, ROWS, [0, 1, 2, 0]), {}, "`is_same` must be zeros and ones"),
+        ((ROWS, ROWS[:3], [0, 1, 1]), {}, "for 4 and 3 rows"),
+        ((ROWS, ROWS, [0, 0, 1, 1]), {"folds": 5}, "`folds` must be an integer from 2 to 4"),
+        ((ROWS, ROWS, [0, 0, 1, 1]), {"folds": [1, 1, 1, 1]}, "`folds` must be a number of parts"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            verify_pairs(*arguments, **named)
