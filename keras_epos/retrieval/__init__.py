@@ -15,6 +15,7 @@ from keras_epos.retrieval._class_means import ByClass, Difference, by_class, com
 from keras_epos.retrieval._evaluate import METRICS, evaluate
 from keras_epos.retrieval._list_measures import LIST_METRICS
 from keras_epos.retrieval._nearest import nearest
+from keras_epos.retrieval._open_set import open_set
 from keras_epos.retrieval._product import TIE
 from keras_epos.retrieval._threshold import Curve, Threshold
 from keras_epos.retrieval._verify import Verification, verify, verify_pairs
@@ -33,6 +34,7 @@ __all__ = [
     "compare",
     "evaluate",
     "nearest",
+    "open_set",
     "verify",
     "verify_pairs",
 ]
