@@ -130,7 +130,10 @@ def test_the_programs_about_migration_run():
         exec(program, names | {"backbone": keras.models.clone_model(vectors)})
 
 
-def test_the_programs_about_re_identification_run(capsys):
+def test_the_programs_about_re_identification_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    keras.utils.save_img("0.png", np.zeros((4, 4, 3)), scale=False)
+    (tmp_path / "people.csv").write_text("path,identity,camera,split\n0.png,ben,yard,query\n")
     generator = np.random.default_rng(0)
     people = np.arange(64) % 8
     images = generator.normal(size=(64, 64, 32, 3)).astype("float32") + 20 * people[:, None, None, None]
@@ -148,9 +151,28 @@ def test_the_programs_about_re_identification_run(capsys):
     }
     for program in programs("reidentification.md"):
         exec(program, names)
+    assert re.search(r"rank 1 \d.*mAP \d.*mINP \d", capsys.readouterr().out)
+
+
+def test_the_programs_about_protocols_run(capsys):
+    names = {}
+    for program in programs("protocols.md"):
+        exec(program, names)
     shown = capsys.readouterr().out
-    assert "Recall@1 " in shown
-    assert "true accepts at 1 % false accepts" in shown
+    assert len(re.findall(r"mAP [+-]?\d", shown)) == 4
+    assert names["gain"].interval[0] > 0
+    assert "found at 10 % false alarms" in shown
+
+
+def test_the_programs_about_verification_run(capsys):
+    names = {}
+    for program in programs("verification.md"):
+        exec(program, names)
+    shown = capsys.readouterr().out.splitlines()
+    text = (DOCS / "verification.md").read_text()
+    assert len(shown) == 6
+    assert all(line in text for line in shown[:5])
+    assert names["pairs"].accuracy > 0.9
 
 
 def test_the_program_about_galleries_runs(tmp_path, monkeypatch, capsys):

@@ -11,6 +11,7 @@ from keras_epos.retrieval._class_draws import Tally, drawn, warn_of_few_classes
 from keras_epos.retrieval._class_means import NONE
 from keras_epos.retrieval._classes import relate, sides
 from keras_epos.retrieval._pair_counts import BINS, Between, PairCounts, cut
+from keras_epos.retrieval._product import TIE
 from keras_epos.retrieval._ranks import positives_of
 from keras_epos.retrieval._rates import interval_of
 from keras_epos.retrieval._threshold import percent
@@ -213,7 +214,7 @@ def _accuracies(similarity, same, folds):
         values, right = similarity[~here][order], np.where(same[~here][order], 1, -1)
         # Right answers if the first so many are accepted, but for a constant; none is cut between equals.
         gain = np.append(0, np.cumsum(right))
-        gain[np.append(False, np.append(values[1:] == values[:-1], False))] = -len(gain)
+        gain[np.append(False, np.append(values[:-1] - values[1:] <= TIE, False))] = -len(gain)
         best = int(np.argmax(gain))
         ends = np.append(np.append(np.inf, values), -np.inf)
         threshold = 1.0 + 1e-9 if best == 0 else (ends[best] + max(ends[best + 1], -1 - 1e-9)) / 2

@@ -68,6 +68,13 @@ def test_a_comparison_is_paired():
     assert (same.difference, same.interval) == (0, (0, 0))
 
 
+def test_queries_that_one_run_has_no_value_for_are_left_out():
+    values = np.arange(6.0)
+    first, second = (np.where(np.arange(6) == missing, np.nan, values + gain) for missing, gain in ((0, 0), (5, 1)))
+    found = compare({"per_query": {"map": first}}, {"per_query": {"map": second}}, np.arange(6) // 2)["map"]
+    assert (found.first, found.second, found.difference, found.interval) == (2.5, 3.5, 1, (1, 1))
+
+
 def test_means_of_classes_and_of_the_tail():
     labels = np.array(["a"] * 4 + ["b"] * 2 + ["c"] * 2 + ["d"])
     values = np.array([1, 1, 0, 0, 1, 0, 1, 1, np.nan])

@@ -63,7 +63,7 @@ def test_many_pairs_are_counted_and_not_kept():
     same = labels[:, None] == labels
     np.fill_diagonal(similarity, np.nan)
     parts = [part[~np.isnan(part)] for part in (similarity[~same], similarity[same])]
-    found = verify(embeddings, labels, false_accept_rates=(1e-4, 0.01), block_size=200)
+    found = verify(embeddings, labels, false_accept_rates=(1e-4, 0.01, 0.3), block_size=200)
     for place, rate in enumerate(found.wanted):
         threshold = np.sort(parts[0])[::-1][int(rate * len(parts[0]))] + TIE
         # A pair of one class may lie between.
@@ -97,6 +97,14 @@ def test_lists_of_pairs_equal_brute_force():
             accuracies.append((min(options), max(options)))
         low, high = np.mean(accuracies, axis=0)
         assert low - 1e-12 <= found.accuracy <= high + 1e-12
+
+
+def test_no_threshold_of_a_fold_lies_between_equals():
+    # Of each fold three right ones and two wrong ones have the same similarity: to accept all of them is best.
+    first = np.tile([1.0, 0], (12, 1))
+    second = np.tile(np.concatenate([np.tile([3.0, 4.0], (5, 1)) * [[1], [2], [0.3], [7], [0.9]], [[0, 1.0]]]), (2, 1))
+    found = verify_pairs(first, second, [1, 1, 1, 0, 0, 0] * 2, folds=2)
+    assert found.accuracy == pytest.approx(4 / 6)
 
 
 def test_a_constant_embedding_verifies_nothing():

@@ -126,7 +126,7 @@ def reidentification_table(path):
         FileNotFoundError: If there is no such file, or an image is absent.
         ValueError: For a missing column, an empty entry, another split, or a path that leads out of the folder.
     """
-    path = Path(os.path.expanduser(path))
+    path = Path(os.path.expanduser(path)).absolute()
     columns = ("path", "identity", "camera", "split")
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
