@@ -41,12 +41,16 @@ def contestants(rows, labels, num_queries):
     ids = np.arange(len(rows))
     queries, few = rows[:num_queries], slice(num_queries)
     evaluate = partial(keras_epos.retrieval.evaluate, queries, labels[few], rows, labels, ids=ids[few], gallery_ids=ids)
+    verify = partial(keras_epos.retrieval.verify, queries, labels[few], rows, labels, ids=ids[few], gallery_ids=ids)
     if num_queries == len(rows):
         evaluate = partial(keras_epos.retrieval.evaluate, rows, labels)
+        verify = partial(keras_epos.retrieval.verify, rows, labels)
     found = {
         "all products, transposed once": partial(transposed, tf.constant(queries), tf.constant(rows)),
         "Recall@1, 10, 100, 1000": partial(evaluate, k=(1, 10, 100, 1000), metrics="recall"),
         "MAP@R and R-precision": partial(evaluate, metrics=("map@r", "r_precision")),
+        "mAP, mINP, MRR": partial(evaluate, metrics=("map", "minp", "mrr")),
+        "verify, two rates and EER": partial(verify, false_accept_rates=(0.0001, 0.001)),
         "nearest, k=11": partial(keras_epos.retrieval.nearest, queries, rows, k=11),
     }
     try:

@@ -13,6 +13,7 @@ come first. (In float64 a few units of 1e-16 are rounding; two copies of an imag
 from keras_epos.retrieval._calibrate import calibrate
 from keras_epos.retrieval._class_means import ByClass, Difference, by_class, compare
 from keras_epos.retrieval._evaluate import METRICS, evaluate
+from keras_epos.retrieval._expansion import Whitening, augment_gallery, expand_queries, whiten
 from keras_epos.retrieval._list_measures import LIST_METRICS
 from keras_epos.retrieval._nearest import nearest
 from keras_epos.retrieval._open_set import open_set
@@ -29,12 +30,16 @@ __all__ = [
     "Difference",
     "Threshold",
     "Verification",
+    "Whitening",
+    "augment_gallery",
     "by_class",
     "calibrate",
     "compare",
     "evaluate",
+    "expand_queries",
     "nearest",
     "open_set",
     "verify",
     "verify_pairs",
+    "whiten",
 ]
