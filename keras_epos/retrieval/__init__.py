@@ -1,4 +1,4 @@
-"""Retrieval measures: Recall@K, MAP@R and R-precision, the nearest neighbors and thresholds, exactly, in blocks.
+"""Retrieval and its protocols: ranking, re-identification, verification, open set, neighbors and thresholds, exactly.
 
 Similarities are computed in float32 by the backend; wherever float32 cannot tell on which side of a threshold a
 similarity falls, that pair is computed again in float64. So the result is that of a float64 brute force, whatever
@@ -14,6 +14,7 @@ from keras_epos.retrieval._calibrate import calibrate
 from keras_epos.retrieval._class_means import ByClass, Difference, by_class, compare
 from keras_epos.retrieval._evaluate import METRICS, evaluate
 from keras_epos.retrieval._expansion import Whitening, augment_gallery, expand_queries, whiten
+from keras_epos.retrieval._inspect import Finding, inspect
 from keras_epos.retrieval._list_measures import LIST_METRICS
 from keras_epos.retrieval._nearest import nearest
 from keras_epos.retrieval._open_set import open_set
@@ -28,6 +29,7 @@ __all__ = [
     "ByClass",
     "Curve",
     "Difference",
+    "Finding",
     "Threshold",
     "Verification",
     "Whitening",
@@ -37,6 +39,7 @@ __all__ = [
     "compare",
     "evaluate",
     "expand_queries",
+    "inspect",
     "nearest",
     "open_set",
     "verify",
