@@ -36,6 +36,8 @@ setup(
         "jax": ["jax>=0.6", *DATA],
         "torch": ["torch>=2.6", *DATA],
         "data": [*DATA, "tensorflow-datasets>=4.9.10", "importlib_resources"],
+        # On a CPU-only machine `pip install --no-deps keras-hub` avoids TensorFlow for GPUs; see docs/backbones.md.
+        "hub": ["keras-hub>=0.32"],
         "faiss": ["faiss-cpu>=1.12"],
         "onnx": ONNX,
         "openvino": OPENVINO,

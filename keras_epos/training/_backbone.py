@@ -1,5 +1,6 @@
 """Backbones: where they come from, and how their features become one vector."""
 
+import contextlib
 import difflib
 import sys
 import warnings
@@ -7,15 +8,41 @@ from pathlib import Path
 
 import keras
 
+from keras_epos.training._hub_backbone import (
+    end_in_hub_backbone,
+    hub_backbone,
+    is_hub_backbone,
+    is_preset,
+    preset_names,
+)
 
-def load_backbone(backbone):
-    """A Keras model from itself, from the path of a `.keras` file, or from a `keras.applications` name.
+
+def load_backbone(backbone, pooling=None):
+    """A Keras model from itself, a `.keras` file, a `keras.applications` name, or a keras_hub preset or backbone.
+
+    Returns:
+        The model, and how its features are still to be pooled: `None` if that was done with a backbone of keras_hub.
 
     Raises:
         ValueError: If it is none of these.
     """
+    if is_hub_backbone(backbone):
+        warnings.warn(
+            f"The keras_hub backbone {backbone.name!r} is an object, so its preprocessing is not known: it must be "
+            "given images as its ImageConverter leaves them, not 0..255. To have it inside the model pass the name of "
+            "the preset, or keras_epos.training.hub_backbone(backbone, preprocessing=converter).",
+            stacklevel=3,
+        )
+        return hub_backbone(backbone, pooling=pooling, preprocessing=None), None
     if isinstance(backbone, keras.Model):
-        return backbone
+        pooled = end_in_hub_backbone(backbone, pooling)
+        return (backbone, pooling) if pooled is None else (pooled, None)
+    if isinstance(backbone, str) and not hasattr(keras.applications, backbone) and is_preset(backbone):
+        return hub_backbone(backbone, pooling=pooling), None
+    return _of_keras(backbone, pooling), pooling
+
+
+def _of_keras(backbone, pooling):
     if isinstance(backbone, keras.layers.Layer):
         raise ValueError(
             f"`backbone` must be a Keras model. Received: the layer {backbone.name!r}. Wrap it: "
@@ -28,12 +55,13 @@ def load_backbone(backbone):
     application = getattr(keras.applications, backbone, None) if isinstance(backbone, str) else None
     if not callable(application):
         raise ValueError(
-            "`backbone` must be a Keras model, the path of a .keras file or the name of a keras.applications model "
-            f'such as "EfficientNetV2B0". Received: backbone={backbone!r}.{_nearest(backbone)}'
+            "`backbone` must be a Keras model, the path of a .keras file, the name of a keras.applications model "
+            'such as "EfficientNetV2B0" or, with `pip install keras-epos[hub]`, of a keras_hub preset such as '
+            f'"dinov2_small". Received: backbone={backbone!r}.{_nearest(backbone)}'
         )
     inputs = keras.Input((None, None, 3), name="image")
     try:
-        network = application(include_top=False, pooling="avg")
+        network = application(include_top=False, pooling=None if pooling else "avg")
     except Exception as error:
         if "URL fetch failure" not in str(error):
             raise
@@ -47,6 +75,8 @@ def load_backbone(backbone):
 
 def _nearest(backbone):
     names = {name.lower(): name for name in dir(keras.applications) if name[0].isupper()}
+    with contextlib.suppress(ImportError):
+        names.update({name: name for name in preset_names()})
     near = difflib.get_close_matches(str(backbone).lower(), names, 1)
     return f" Did you mean {names[near[0]]!r}?" if near else ""
 
@@ -90,28 +120,6 @@ def warn_of_class_scores(backbone):
             "keras.Model(model.inputs, model.layers[-2].output).",
             stacklevel=4,
         )
-
-
-def pooling_for(feature_shape, dtype_policy):
-    """The layer that averages features over positions, or `None` for features that are vectors already.
-
-    Raises:
-        ValueError: If the features are not one tensor of rank 2, 3 or 4.
-    """
-    is_one = isinstance(feature_shape, (tuple, list)) and all(
-        size is None or isinstance(size, int) for size in feature_shape
-    )
-    if not is_one or len(feature_shape) not in (2, 3, 4):
-        raise ValueError(
-            "`backbone` must return one tensor: vectors (B, C), tokens (B, T, C) or maps (B, H, W, C). Received: "
-            f"output shape {feature_shape}"
-        )
-    pooling = {
-        2: None,
-        3: keras.layers.GlobalAveragePooling1D,
-        4: keras.layers.GlobalAveragePooling2D,
-    }[len(feature_shape)]
-    return pooling and pooling(dtype=dtype_policy, name="pooling")
 
 
 def set_dtype_policy(backbone, policy):

@@ -1,11 +1,15 @@
 """EmbeddingModel: backbone, dense layer, unit norm; trained by any loss of the library."""
 
+import json
+
 import keras
 
 from keras_epos._checks import integer
 from keras_epos.training._adopts_losses import AdoptsLosses
-from keras_epos.training._backbone import load_backbone, pooling_for, set_dtype_policy, warn_of_class_scores
+from keras_epos.training._backbone import load_backbone, set_dtype_policy, warn_of_class_scores
 from keras_epos.training._frozen_layers import freeze_layers, frozen_layers, layers_by_path
+from keras_epos.training._hub_backbone import imported_hub
+from keras_epos.training._pooling import pooling_for
 
 
 @keras.saving.register_keras_serializable(package="keras_epos")
@@ -19,8 +23,9 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
     with the model.
 
     Args:
-        backbone: A Keras model, the path of a `.keras` file, or the name of a `keras.applications` model, such as
-            `"EfficientNetV2B0"` (ImageNet weights; its preprocessing is included, so it takes RGB in 0..255).
+        backbone: A Keras model; the path of a `.keras` file; the name of a `keras.applications` model, such as
+            `"EfficientNetV2B0"`; or the name of a preset of keras_hub (`pip install keras-epos[hub]`), such as
+            `"dinov2_small"`. Names bring pretrained weights and their preprocessing, so they take RGB in 0..255.
         embedding_dim: Number of dimensions of the embeddings.
         freeze_batch_norm: Whether the backbone's BatchNormalization layers stay as they are: statistics, scale and
             shift. Advisable when fine-tuning with small batches.
@@ -29,6 +34,9 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
         dtype: Dtype policy, such as `"mixed_bfloat16"`; it is set on the backbone's layers too. Embeddings are
             float32 under every policy.
         name: Name of the model.
+        pooling: How features at many places become one vector: `None` for their mean, of a keras_hub backbone for
+            the feature that its family takes; `"mean"`; `"gem"`, see `keras_epos.training.GeneralizedMean`; and where
+            there is a class token `"class"` or `"class_and_mean"`, see `keras_epos.training.hub_backbone`.
 
     Call arguments:
         inputs: What the backbone takes, usually images `(B, H, W, C)`.
@@ -45,10 +53,20 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
         >>> history = model.fit(images, labels, verbose=0)
     """
 
-    def __init__(self, backbone, embedding_dim=128, freeze_batch_norm=False, normalize=True, dtype=None, name=None):
+    def __init__(
+        self,
+        backbone,
+        embedding_dim=128,
+        freeze_batch_norm=False,
+        normalize=True,
+        dtype=None,
+        name=None,
+        *,
+        pooling=None,
+    ):
         embedding_dim = integer("embedding_dim", embedding_dim, 1)
         super().__init__(name=name, dtype=dtype)
-        self.backbone = load_backbone(backbone)
+        self.backbone, self._pooling = load_backbone(backbone, pooling)
         warn_of_class_scores(self.backbone)
         self.freeze_batch_norm = freeze_batch_norm
         set_dtype_policy(self.backbone, self.dtype_policy)
@@ -64,7 +82,9 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
         if not self.backbone.built:
             self.backbone.build(input_shape)
         features = self.backbone.compute_output_shape(input_shape)
-        self.pooling = pooling_for(features, self.dtype_policy)
+        self.pooling = pooling_for(features, self.dtype_policy, self._pooling)
+        if self.pooling is not None and not self.pooling.built:
+            self.pooling.build(features)
         if not self.embedding.built:
             self.embedding.build((None, features[-1]))
         self.built = True
@@ -126,6 +146,7 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
             "normalize": self.normalize,
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
             "name": self.name,
+            "pooling": self._pooling,
             # What was set on the layers afterwards: low-rank adaptation, quantization, what is trained.
             "embedding": keras.saving.serialize_keras_object(self.embedding),
             "frozen_layers": frozen_layers(self.own_layers()),
@@ -140,6 +161,8 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
                 "`config` must hold the backbone as a serialized model. Received: "
                 f"backbone={config['backbone']!r}. To build one by name or path call {cls.__name__}(backbone)."
             )
+        if "keras_hub" in json.dumps(config["backbone"], default=str):
+            imported_hub()
         config["backbone"] = keras.saving.deserialize_keras_object(config["backbone"])
         embedding, frozen = config.pop("embedding", None), config.pop("frozen_layers", None)
         model = cls(**config)
@@ -151,7 +174,8 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
 
     def own_layers(self):
         """The model's layers by their path, outer ones first, without those that hold weights of a loss."""
-        return {self.name: self, **layers_by_path(self.backbone, "backbone"), "embedding": self.embedding}
+        pooling = {} if self.pooling is None else {"pooling": self.pooling}
+        return {self.name: self, **layers_by_path(self.backbone, "backbone"), **pooling, "embedding": self.embedding}
 
     def _replace_embedding(self, layer):
         was_locked, self._tracker.locked = self._tracker.locked, False
