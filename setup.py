@@ -37,6 +37,8 @@ setup(
         "torch": ["torch>=2.6", *DATA],
         "data": [*DATA, "tensorflow-datasets>=4.9.10", "importlib_resources"],
         "faiss": ["faiss-cpu>=1.12"],
+        "lancedb": ["lancedb>=0.40", "pyarrow>=16"],
+        "qdrant": ["qdrant-client>=1.16"],
         "onnx": ONNX,
         "openvino": OPENVINO,
         "litert": LITERT,
