@@ -39,6 +39,8 @@ setup(
         # On a CPU-only machine `pip install --no-deps keras-hub` avoids TensorFlow for GPUs; see docs/backbones.md.
         "hub": ["keras-hub>=0.32"],
         "faiss": ["faiss-cpu>=1.12"],
+        "lancedb": ["lancedb>=0.40", "pyarrow>=16"],
+        "qdrant": ["qdrant-client>=1.16"],
         "onnx": ONNX,
         "openvino": OPENVINO,
         "litert": LITERT,

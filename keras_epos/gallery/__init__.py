@@ -6,6 +6,8 @@ of `keras_epos.retrieval`: similarities are float32 where that decides, and floa
 
 from keras_epos.gallery._faiss import Faiss
 from keras_epos.gallery._gallery import Gallery
+from keras_epos.gallery._lance import LanceGallery
+from keras_epos.gallery._qdrant import write_to_qdrant
 from keras_epos.gallery._results import Found, Matches
 
-__all__ = ["Faiss", "Found", "Gallery", "Matches"]
+__all__ = ["Faiss", "Found", "Gallery", "LanceGallery", "Matches", "write_to_qdrant"]

@@ -3,11 +3,14 @@
 import contextlib
 import hashlib
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
 
 from keras_epos.gallery._storage import AT_ONCE
+
+_LOCK = threading.Lock()
 
 
 class Written:
@@ -76,6 +79,16 @@ def damaged(path, what, kind=ValueError):
     )
 
 
+def _read_at(file, buffer, offset):
+    """The number of bytes that were read from a place of a file that many threads and processes may share."""
+    if hasattr(os, "preadv"):
+        return os.preadv(file.fileno(), [buffer], offset)
+    # On Windows, where no process inherits the position of the file.
+    with _LOCK:
+        file.seek(offset)
+        return file.readinto(buffer)
+
+
 class FileRows:
     """Float32 rows `(N, D)` in a file, read a few at a time and never held."""
 
@@ -108,7 +121,7 @@ class FileRows:
     def _read(self, rows, start):
         buffer, offset = memoryview(rows).cast("B"), self._offset + int(start) * 4 * self._dim
         while buffer:
-            count = os.preadv(self._file.fileno(), [buffer], offset)
+            count = _read_at(self._file, buffer, offset)
             if not count:
                 raise OSError(f"The rows of the gallery end early in {self._file.name}.")
             buffer, offset = buffer[count:], offset + count

@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 
 from keras_epos._checks import integer, one_of
-from keras_epos._rows import Rows
 from keras_epos.gallery import _folder, _search, _threshold, _where
+from keras_epos.gallery._answers import Answers
 from keras_epos.gallery._faiss import Faiss, Index, engine_of
 from keras_epos.gallery._fingerprint import fingerprint_of
 from keras_epos.gallery._items import Items, checked_ids, checked_labels, checked_payload, keys_of, objects
-from keras_epos.gallery._results import Matches, found_at
+from keras_epos.gallery._results import found_at
 from keras_epos.gallery._segment import Segment, appended, without
 from keras_epos.gallery._storage import STORAGES
 
 
-class Gallery:
+class Gallery(Answers):
     """Embeddings with ids, labels and payload: what is like a query, and is it near enough to be the same?
 
     The search is exact by default: the ranking is that of a float64 brute force over all rows that match, and ties
@@ -64,18 +64,10 @@ class Gallery:
     """
 
     def __init__(self, model=None, *, fingerprint=None, dim=None, storage="float32", engine="exact", threshold=None):
-        if model is not None and not callable(model):
-            raise ValueError(f"`model` must be a keras.Model or None. Received: model of type {type(model).__name__}.")
-        if fingerprint is not None and not isinstance(fingerprint, str):
-            raise ValueError(f"`fingerprint` must be a string or None. Received: fingerprint={fingerprint!r}.")
+        super().__init__(model, fingerprint, dim)
         self.storage = one_of("storage", storage, STORAGES)
-        self.dim = None if dim is None else integer("dim", dim, 1)
         self.engine = engine_of(engine)
         self.folder, self._generation = None, None
-        self._model, self.fingerprint = model, fingerprint
-        if model is not None:
-            self.fingerprint = fingerprint_of(model)
-            self._check_fingerprint(fingerprint)
         self._threshold = _threshold.checked(threshold)
         self._segments, self._known = [], {}
         # Of faiss, and whether places have changed since it was built.
@@ -203,30 +195,6 @@ class Gallery:
         segments, similarity, places = self._ranked(rows, k, where)
         return found_at(segments, similarity, places, k)
 
-    def match(self, queries, where=None, fingerprint=None):
-        """The label of each query's nearest row, or `"unknown"` where that is below the threshold.
-
-        Args:
-            queries, where, fingerprint: As in `search`.
-
-        Returns:
-            `keras_epos.gallery.Matches`: `labels`, `ids`, `similarity` (float32) and `accepted`, each `(Q,)`.
-
-        Raises:
-            ValueError: without a threshold, and as `search` does.
-        """
-        if self._threshold is None:
-            raise ValueError(
-                "`threshold` must be set before `match`. Received: threshold=None. Choose one on classes that were "
-                "held out by `keras_epos.calibrate`, and set `gallery.threshold`."
-            )
-        found = self.search(queries, 1, where, fingerprint)
-        ids, labels, similarity = found.ids[:, 0], found.labels[:, 0], found.similarity[:, 0]
-        accepted = similarity >= np.array(_threshold.limits(self._threshold, labels))
-        labels = labels.copy()
-        labels[~accepted] = "unknown"
-        return Matches(labels, ids, similarity, accepted)
-
     def recall_of_engine(self, queries, k=10, fingerprint=None):
         """The share of the exact `k` nearest rows that `search` finds, over a sample of queries.
 
@@ -324,27 +292,6 @@ class Gallery:
             if num_rows != sum(map(len, segments)):
                 # Rows that were removed are gone, and others have taken their places.
                 self._index = None
-
-    def _embed(self, inputs, fingerprint, name):
-        """`Rows` of embeddings, or of what the model makes of its inputs."""
-        self._check_fingerprint(fingerprint)
-        if self._model is not None and fingerprint is None:
-            model = self._model
-            inputs = model.predict(inputs, verbose=0) if hasattr(model, "predict") else model(inputs)
-        rows = Rows(inputs, name=name)
-        if self.dim is not None and rows.dim != self.dim:
-            raise ValueError(
-                f"`{name}` must have the {self.dim} dimensions of the gallery. Received: {name} of {rows.dim} "
-                "dimensions."
-            )
-        return rows
-
-    def _check_fingerprint(self, fingerprint, name="fingerprint"):
-        if fingerprint is not None and fingerprint != self.fingerprint:
-            raise ValueError(
-                f"`{name}` must be what made the gallery, {self.fingerprint!r}. Received: {name}={fingerprint!r}. "
-                "Similarities of embeddings of two models mean nothing: embed both sides by one."
-            )
 
     def _find(self, ids):
         """`{place in ids: (segment, row)}` of the ids that are in the gallery."""

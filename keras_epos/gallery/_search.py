@@ -184,7 +184,7 @@ def ranked(product, rows, indices, k, is_wrong=None):
     if is_wrong is not None:
         similarity[is_wrong] = -np.inf
     order = np.argsort(-similarity, axis=1)
-    found, indices, _ = _in_order(*(np.take_along_axis(part, order, axis=1) for part in (similarity, indices)))
+    found, indices, _ = in_order(*(np.take_along_axis(part, order, axis=1) for part in (similarity, indices)))
     return found[:, :k], indices[:, :k]
 
 
@@ -203,7 +203,7 @@ def _first(product, rows, k, width):
     similarity, indices = np.empty((len(rows), k)), np.empty((len(rows), k), np.int64)
     for part in chunks(np.arange(len(rows)), width):
         found = top(product, rows[part], width, 0, lambda rows, indices, similarity: similarity)
-        found, order, ties = _in_order(*found)
+        found, order, ties = in_order(*found)
         similarity[part], indices[part] = found[:, :k], order[:, :k]
         if width < len(product.gallery):
             # Ties that go on beyond the last: there may be some that were added earlier.
@@ -213,7 +213,7 @@ def _first(product, rows, k, width):
     return similarity, indices
 
 
-def _in_order(similarity, indices):
+def in_order(similarity, indices):
     """Falling similarities with ties in the order of their indices, and the number of each row's tie."""
     falls = similarity[:, :-1] > similarity[:, 1:] + TIE
     ties = np.cumsum(np.pad(falls, ((0, 0), (1, 0))), axis=1)
