@@ -55,6 +55,10 @@ def test_fit(tmp_path):
     assert "\nLeft to itself, fit takes here: " in check(tmp_path, "fit.py", *TINY, "--steps", 2, rows=rows)
 
 
+def test_fuzz_images(tmp_path):
+    check(tmp_path, "fuzz_images.py", "--inputs", 200, "--batch", 50, rows=["jpeg", "png", "gif", "bmp", "webp", "all"])
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read as Linux tells it")
 def test_gallery(tmp_path):
     options = ("--rounds", 1, "--rows", 1000, "--dim", 16, "--queries", 1, 20, "--storages", "float32", "int8")
@@ -85,6 +89,15 @@ def test_memory(tmp_path):
     case = '{"of": "easy triplet, semi-hard", "rows": 128, "dim": 8, "jit_compile": true}'
     printed = run(tmp_path, "--one", case, script=BENCHMARKS / "memory.py")
     assert float(printed.split()[-1]) >= 0
+
+
+def test_odd_images(tmp_path):
+    """The table of the document is what the command prints, row by row."""
+    rows = run(tmp_path, "--markdown", script=BENCHMARKS / "odd_images.py").strip().splitlines()
+    document = (BENCHMARKS.parent / "docs" / "photographs.md").read_text().splitlines()
+    start = document.index(rows[0])
+    assert document[start : start + len(rows) + 1] == [*rows, ""]
+    assert len(rows) > 30
 
 
 def test_peers_need_a_python_that_fits(tmp_path):
