@@ -15,6 +15,7 @@ import numpy as np
 from keras_epos._checks import integer
 from keras_epos._outputs import choose
 from keras_epos.serving import _signatures as signatures
+from keras_epos.serving._served_gallery import ServedGallery, checked, verify_gallery
 
 # Difference allowed between the model and its export, as a share of the largest entry of the embeddings, for
 # computation in float32 and in half precision: the export is optimized as a whole and may round differently.
@@ -24,7 +25,21 @@ TOLERANCE = {"float32": 1e-3, "half": 5e-2}
 STALE_SECONDS = 24 * 3600
 
 
-def export_savedmodel(model, directory, *, version=None, image_size=None, embed_bytes=True, output=None, verify=True):
+def export_savedmodel(
+    model,
+    directory,
+    *,
+    version=None,
+    image_size=None,
+    embed_bytes=True,
+    output=None,
+    verify=True,
+    gallery=None,
+    threshold=None,
+    fingerprint=None,
+    gallery_storage=None,
+    max_k=100,
+):
     """Write `model` to `<directory>/<version>/`, the layout of TensorFlow Serving.
 
     The SavedModel holds the weights and two signatures, and needs neither keras nor keras_epos nor the optimizer:
@@ -33,6 +48,20 @@ def export_savedmodel(model, directory, *, version=None, image_size=None, embed_
         embed_bytes                    image_bytes: string (batch,), encoded JPEG, PNG, BMP, GIF or WebP of any size
         both                           -> {"embedding": float32 (batch, dim)}
         embed_bytes also               -> {"valid": bool (batch,)}
+
+    With a `gallery` it also answers for embeddings and, with `embed_bytes`, for encoded images:
+
+        search         embedding: float32 (n, dim), k: int32, a number or one for each query
+        search_bytes   image_bytes: string (n,), k
+                       -> {"ids", "labels": string (n, k), "similarities": float32 (n, k), "valid": bool (n,)}
+        match          embedding           written where there is a threshold
+        match_bytes    image_bytes
+                       -> {"label", "id": string (n,), "similarity": float32 (n,), "accepted", "valid": bool (n,)}
+
+    They answer as `gallery.search` and `gallery.match` do, ties included; ids and labels are strings. `label` is
+    `"unknown"` where the nearest row is not accepted. Where fewer than `k` rows exist, `""` and -inf stand. What is
+    not `valid` has `""` and NaN. A `k` below 1 or above `max_k` is refused. The rows are variables in the files of the
+    weights, so a gallery may be larger than 2 GB. Payload is not served.
 
     Images of another size are refused, not embedded. `embed_bytes` decodes and resizes as
     `keras_epos.data.decode_and_resize` does, and so hands the model RGB (or gray) values from 0 to 255. What it cannot
@@ -51,14 +80,23 @@ def export_savedmodel(model, directory, *, version=None, image_size=None, embed_
         image_size: Side in pixels or `(height, width)`, when the model does not fix it.
         embed_bytes: Whether to write that signature. `False` for models that do not take images from 0 to 255.
         output: Key, name or place of the embedding among several outputs.
-        verify: Whether to load the result and compare a batch with the model before it gets its name.
+        verify: Whether to load the result and compare a batch with the model, and some answers with the gallery, before
+            it gets its name.
+        gallery: A `keras_epos.Gallery` with rows, made by this model.
+        threshold: As `Gallery.threshold`, and that of the gallery by default.
+        fingerprint: The gallery's, where that is a string of yours.
+        gallery_storage: `"float32"`, `"float16"` or `"int8"`. By default what the gallery ranks by: float16 for a
+            gallery of that, else float32 (of int8 and binary too, which rank by their float32 rows). `"int8"` takes a
+            quarter of the memory; similarities then differ by some 1e-3.
+        max_k: The largest `k` that is answered.
 
     Returns:
         `pathlib.Path` of the version's folder.
 
     Raises:
         ValueError: for a model that is not built or not of that form, a version that exists, a directory that is a
-            file, another backend than TensorFlow, and an export whose embeddings differ from the model's.
+            file, another backend than TensorFlow, an export whose embeddings differ from the model's, and a gallery
+            that is empty, of another model, or whose ids or labels are the same as strings (1 and "1").
 
     Examples:
         >>> path = keras_epos.export_savedmodel(model, "saved_models/vectors", embed_bytes=False)
@@ -72,11 +110,18 @@ def export_savedmodel(model, directory, *, version=None, image_size=None, embed_
             "KERAS_BACKEND=tensorflow."
         )
     inputs = signatures.declared_inputs(model) if isinstance(model, keras.Model) else None
+    served = None
+    if gallery is not None:
+        served = ServedGallery(checked(gallery, model, fingerprint), threshold, gallery_storage, max_k)
+    elif threshold is not None:
+        raise ValueError(f"`threshold` must come with a `gallery`. Received: threshold={threshold!r}, gallery=None.")
     if inputs is None or (hasattr(inputs, "shape") and len(inputs.shape) == 4):
         image_shape = image_shape_of(model, image_size, embed_bytes)
-        endpoints = list(signatures.endpoints(model, image_shape, embed_bytes, output))
+        endpoints = list(signatures.endpoints(model, image_shape, embed_bytes, output, served))
     else:
-        endpoints = list(signatures.any_inputs_endpoint(model, inputs, output))
+        endpoints = list(signatures.any_inputs_endpoints(model, inputs, output, served))
+    if served is not None:
+        served.check_dim(_of_noise(model, inputs, endpoints[0][2], output)[1])
     if getattr(model, "optimizer", None) is not None and int(model.optimizer.iterations) == 0:
         warnings.warn(
             f"The model {model.name!r} is compiled and was never trained in this process: it is exported as it is.",
@@ -92,6 +137,8 @@ def export_savedmodel(model, directory, *, version=None, image_size=None, embed_
         _write(model, unfinished, endpoints)
         if verify:
             _verify(model, unfinished, inputs, endpoints[0][2], output)
+            if served is not None:
+                verify_gallery(unfinished, served, gallery)
         target = _move(unfinished, directory, version)
     except OSError as error:
         if error.errno == errno.ENOSPC:
@@ -135,9 +182,7 @@ def _verify(model, path, inputs, specs, output):
     """Compares the export with the model on two rows of noise."""
     import tensorflow as tf
 
-    noise = [_noise(spec) for spec in specs]
-    own = noise[0] if inputs is None else signatures.pack(inputs, noise)
-    expected = np.asarray(tf.cast(choose(model, model(own, training=False), output), tf.float32))
+    noise, expected = _of_noise(model, inputs, specs, output)
     is_constant = np.abs(expected[0] - expected[1]).max() <= 1e-6 * np.abs(expected).max()
     # Words and ids drawn at random may be the same in both rows, or unknown to the model.
     if is_constant and all(spec.dtype.is_floating for spec in specs):
@@ -158,6 +203,15 @@ def _verify(model, path, inputs, specs, output):
             f"{difference:.2g} of the largest entry on random images. Are its outputs finite, and the same in every "
             "call with training=False? `verify=False` exports it nevertheless."
         )
+
+
+def _of_noise(model, inputs, specs, output):
+    """Two rows for each of the inputs, and the model's own embeddings of them."""
+    import tensorflow as tf
+
+    noise = [_noise(spec) for spec in specs]
+    own = noise[0] if inputs is None else signatures.pack(inputs, noise)
+    return noise, np.asarray(tf.cast(choose(model, model(own, training=False), output), tf.float32))
 
 
 def allowed_difference(model):
@@ -257,13 +311,16 @@ def _size(image_size):
 
 
 def _input_shape(model):
-    """Input shape of a Functional model, or that of the first call of another; and whether it is binding."""
+    """Input shape of a Functional model or backbone, or that of the first call of another; and whether it is binding."""
     if not model.built:
         raise ValueError(
             f"`model` must be built. Received: model {model.name!r}, which was never called. Call it once on a batch "
             "of images: model(images)."
         )
-    try:
-        return model.input_shape, True
-    except AttributeError:
-        return (model.get_build_config() or {}).get("input_shape"), False
+    part = model
+    while part is not None:
+        try:
+            return part.input_shape, True
+        except AttributeError:
+            part = getattr(part, "backbone", None)
+    return (model.get_build_config() or {}).get("input_shape"), False

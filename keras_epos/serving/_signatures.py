@@ -41,8 +41,12 @@ def _is_flat_dict(inputs):
     return isinstance(inputs, dict) and all(hasattr(tensor, "shape") for tensor in inputs.values())
 
 
-def any_inputs_endpoint(model, inputs, output):
-    """`(name, function, inputs)` of the one signature of a model on numbers, token ids, strings or several inputs."""
+def any_inputs_endpoints(model, inputs, output, served=None):
+    """`(name, function, inputs)` for the signature of a model on numbers, token ids, strings or several inputs.
+
+    Args:
+        served: A `ServedGallery`, whose signatures on embeddings come after it.
+    """
     import tensorflow as tf
 
     specs = input_specs(inputs)
@@ -52,15 +56,17 @@ def any_inputs_endpoint(model, inputs, output):
         return {"embedding": _as_embedding(choose(model, model(pack(inputs, tensors), training=False), output))}
 
     yield "embed", embed, specs
+    yield from _gallery_endpoints(served)
 
 
-def endpoints(model, image_shape, embed_bytes, output=None):
-    """`(name, function, [input])` for each signature; the first is also `serving_default`.
+def endpoints(model, image_shape, embed_bytes, output=None, served=None):
+    """`(name, function, inputs)` for each signature; the first is also `serving_default`.
 
     Args:
         model: Maps float32 `(batch, height, width, channels)` to embeddings `(batch, dim)`.
         image_shape: `(height, width, channels)`.
         embed_bytes: Whether encoded images are taken as well.
+        served: A `ServedGallery` that is searched too, or `None`.
 
     Raises:
         ValueError: when `model` does not return one matrix `(batch, dim)`.
@@ -81,6 +87,32 @@ def endpoints(model, image_shape, embed_bytes, output=None):
     yield "embed", embed, [image]
     if embed_bytes:
         yield "embed_bytes", embed_encoded, [tf.TensorSpec((None,), tf.string, name="image_bytes")]
+    yield from _gallery_endpoints(served, embed_encoded if embed_bytes else None)
+
+
+def _gallery_endpoints(served, embed_encoded=None):
+    """What a `ServedGallery` can be asked, for embeddings and for what `embed_encoded` embeds."""
+    import tensorflow as tf
+
+    if served is None:
+        return
+
+    def of_bytes(answer):
+        def answer_bytes(image_bytes, *k):
+            found = embed_encoded(image_bytes)
+            return answer(found["embedding"], *k)
+
+        return answer_bytes
+
+    image_bytes = tf.TensorSpec((None,), tf.string, name="image_bytes")
+    embedding = tf.TensorSpec((None, served.dim), tf.float32, name="embedding")
+    # A server's clients write one number, or one for each row: both are taken.
+    k = tf.TensorSpec(None, tf.int32, name="k")
+    answers = [("search", served.search, [k])] + ([("match", served.match, [])] if served.limits is not None else [])
+    for name, answer, more in answers:
+        yield name, answer, [embedding, *more]
+        if embed_encoded is not None:
+            yield f"{name}_bytes", of_bytes(answer), [image_bytes, *more]
 
 
 def _as_embedding(output):
