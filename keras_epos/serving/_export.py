@@ -311,7 +311,7 @@ def _size(image_size):
 
 
 def _input_shape(model):
-    """Input shape of a Functional model or backbone, or that of the first call of another; and whether it is binding."""
+    """Input shape of a Functional model or backbone, or of the first call of another; and whether it is binding."""
     if not model.built:
         raise ValueError(
             f"`model` must be built. Received: model {model.name!r}, which was never called. Call it once on a batch "
