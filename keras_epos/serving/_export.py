@@ -42,7 +42,7 @@ def export_savedmodel(
 ):
     """Write `model` to `<directory>/<version>/`, the layout of TensorFlow Serving.
 
-    The SavedModel holds the weights and two signatures, and needs neither keras nor keras_epos nor the optimizer:
+    The SavedModel holds the weights and these signatures, and needs neither keras nor keras_epos nor the optimizer:
 
         embed (also serving_default)   image: float32 (batch, height, width, channels), as the model was trained on
         embed_bytes                    image_bytes: string (batch,), encoded JPEG, PNG, BMP, GIF or WebP of any size
@@ -63,10 +63,10 @@ def export_savedmodel(
     not `valid` has `""` and NaN. A `k` below 1 or above `max_k` is refused. The rows are variables in the files of the
     weights, so a gallery may be larger than 2 GB. Payload is not served.
 
-    Images of another size are refused, not embedded. `embed_bytes` decodes and resizes as
-    `keras_epos.data.decode_and_resize` does, and so hands the model RGB (or gray) values from 0 to 255. What it cannot
-    decode, or what would be larger than its `max_pixels`, gets a row of NaN and `valid` False; the other images of the
-    request are not touched.
+    Images of another size are refused, not embedded. Encoded images are decoded and resized as
+    `keras_epos.data.decode_and_resize` does, the EXIF orientation included, so the model gets upright RGB (or gray)
+    values from 0 to 255. What cannot be decoded, or what would be larger than its `max_pixels`, gets a row of NaN and
+    `valid` False; the other images of the request are not touched.
 
     The folder appears complete or not at all: it is written beside its place and then renamed.
 

@@ -51,13 +51,27 @@ def gallery(model):
 
 @pytest.fixture(scope="module")
 def exported(model, gallery, tmp_path_factory):
-    return export_savedmodel(model, tmp_path_factory.mktemp("models") / "birds", gallery=gallery, max_k=25)
+    """With every signature. That exports are verified is tested where they have fewer and are made faster."""
+    folder = tmp_path_factory.mktemp("models") / "birds"
+    return export_savedmodel(model, folder, gallery=gallery, max_k=25, verify=False)
 
 
-def load(path):
+@pytest.fixture(scope="module")
+def signatures(exported):
     import tensorflow as tf
 
-    return tf.saved_model.load(str(path)).signatures
+    return tf.saved_model.load(str(exported)).signatures
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    """A model of vectors, which is exported in a second, and a gallery of it."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((12,), name="row"), keras.layers.Dense(256)])
+    gallery = Gallery(fingerprint="mine", threshold=0.5)
+    rows = np.concatenate([model(RNG.normal(size=(10, 12))), RNG.normal(size=(3990, 256))])
+    gallery.add(rows.astype(np.float32), ids=[f"id of row {row:05d}" for row in range(4000)])
+    return model, gallery
 
 
 def texts(values):
@@ -101,10 +115,9 @@ def test_the_ranking_is_that_of_the_gallery(storage, small_blocks):
     assert search(queries[:0], 3)["ids"].shape[0] == 0
 
 
-def test_bytes_are_searched_and_matched_as_the_gallery_does(model, gallery, exported):
+def test_bytes_are_searched_and_matched_as_the_gallery_does(gallery, signatures):
     import tensorflow as tf
 
-    signatures = load(exported)
     assert set(signatures) == {
         *("embed", "embed_bytes", "serving_default", "search", "search_bytes", "match", "match_bytes")
     }
@@ -119,10 +132,9 @@ def test_bytes_are_searched_and_matched_as_the_gallery_does(model, gallery, expo
     np.testing.assert_array_equal(found["accepted"], expected.accepted)
 
 
-def test_one_bad_row_does_not_fail_its_request(exported):
+def test_one_bad_row_does_not_fail_its_request(signatures):
     import tensorflow as tf
 
-    signatures = load(exported)
     files = tf.constant([FILES[0], FILES[1][:60], b"", FILES[2]])
     good = signatures["search_bytes"](image_bytes=tf.constant([FILES[0], FILES[2]]), k=tf.constant(3))
     found = signatures["search_bytes"](image_bytes=files, k=tf.constant(3))
@@ -145,10 +157,10 @@ def test_one_bad_row_does_not_fail_its_request(exported):
     ]
 
 
-def test_k_may_be_one_number_or_one_a_row(gallery, exported):
+def test_k_may_be_one_number_or_one_a_row(signatures):
     import tensorflow as tf
 
-    search, rows = load(exported)["search"], np.eye(3, DIM, dtype=np.float32)
+    search, rows = signatures["search"], np.eye(3, DIM, dtype=np.float32)
     one = search(embedding=tf.constant(rows), k=tf.constant(4))
     for k in ([4], [4, 4, 4]):
         np.testing.assert_array_equal(search(embedding=tf.constant(rows), k=tf.constant(k))["ids"], one["ids"])
@@ -162,13 +174,11 @@ def test_k_may_be_one_number_or_one_a_row(gallery, exported):
         search(embedding=tf.zeros((3, DIM + 1)), k=tf.constant(1))
 
 
-def test_the_rows_are_variables_and_no_constants(tmp_path):
+def test_the_rows_are_variables_and_no_constants(vectors, tmp_path):
     import tensorflow as tf
 
-    model = keras.Sequential([keras.Input((512,)), keras.layers.Dense(256)])
-    gallery = Gallery(fingerprint="mine", threshold=0.5)
-    gallery.add(RNG.normal(size=(4000, 256)).astype(np.float32), ids=[f"id of row {row:05d}" for row in range(4000)])
-    path = export_savedmodel(model, tmp_path, gallery=gallery, fingerprint="mine", gallery_storage="int8", verify=False)
+    model, gallery = vectors
+    path = export_savedmodel(model, tmp_path, gallery=gallery, fingerprint="mine", gallery_storage="int8")
     assert (path / "saved_model.pb").stat().st_size < 200_000
     saved = dict(tf.train.list_variables(str(path / "variables" / "variables")))
     assert [4000, 256] in saved.values()
@@ -178,14 +188,12 @@ def test_the_rows_are_variables_and_no_constants(tmp_path):
 
 
 @pytest.mark.parametrize("storage", ["float16", "int8"])
-def test_fewer_bits_stay_near(model, gallery, storage, tmp_path):
-    import tensorflow as tf
-
-    path = export_savedmodel(model, tmp_path, gallery=gallery, gallery_storage=storage, embed_bytes=False)
+def test_fewer_bits_stay_near(model, gallery, storage):
     images = PIXELS.astype("float32")
-    found = load(path)["search"](embedding=model(images), k=tf.constant(3))
-    expected = gallery.search(images, 3)
+    served = served_gallery.ServedGallery(gallery, storage=storage)
+    found, expected = served.search(model(images), 3), gallery.search(images, 3)
     np.testing.assert_allclose(found["similarities"], expected.similarity, rtol=0, atol=1e-2)
+    assert served.rows.dtype == storage
 
 
 def test_what_does_not_fit_is_refused(model, gallery, tmp_path):
@@ -214,13 +222,13 @@ def test_what_does_not_fit_is_refused(model, gallery, tmp_path):
     assert not list(tmp_path.rglob("*.pb"))
 
 
-def test_an_export_that_answers_otherwise_is_refused(model, gallery, tmp_path, monkeypatch):
-    block = served_gallery.ServedGallery._block
+def test_an_export_that_answers_otherwise_is_refused(vectors, tmp_path, monkeypatch):
+    (model, gallery), block = vectors, served_gallery.ServedGallery._block
     monkeypatch.setattr(
         served_gallery.ServedGallery, "_block", lambda *arguments: (-block(*arguments)[0], block(*arguments)[1])
     )
     with pytest.raises(ValueError, match="same answers after export"):
-        export_savedmodel(model, tmp_path, gallery=gallery, embed_bytes=False)
+        export_savedmodel(model, tmp_path, gallery=gallery, fingerprint="mine")
 
 
 def test_an_image_size_that_the_backbone_does_not_take_is_refused(model, tmp_path):
