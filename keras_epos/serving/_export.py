@@ -15,6 +15,7 @@ import numpy as np
 from keras_epos._checks import integer
 from keras_epos._outputs import choose
 from keras_epos.serving import _signatures as signatures
+from keras_epos.serving import _warm_up as warm_up
 from keras_epos.serving._served_gallery import ServedGallery, checked, verify_gallery
 
 # Difference allowed between the model and its export, as a share of the largest entry of the embeddings, for
@@ -67,6 +68,9 @@ def export_savedmodel(
     `keras_epos.data.decode_and_resize` does, the EXIF orientation included, so the model gets upright RGB (or gray)
     values from 0 to 255. What cannot be decoded, or what would be larger than its `max_pixels`, gets a row of NaN and
     `valid` False; the other images of the request are not touched.
+
+    `assets.extra/tf_serving_warmup_requests` holds a small request to each signature. TensorFlow Serving answers them
+    for itself while it loads the version.
 
     The folder appears complete or not at all: it is written beside its place and then renamed.
 
@@ -176,6 +180,8 @@ def _write(model, path, endpoints):
     for name, function, inputs in endpoints:
         archive.add_endpoint(name, function, inputs)
     archive.write_out(str(path), verbose=False)
+    requests = [(name, inputs) for name, _, inputs in endpoints]
+    warm_up.write(path, [("serving_default", requests[0][1]), *requests])
 
 
 def _verify(model, path, inputs, specs, output):

@@ -1,4 +1,4 @@
-"""Runs a signature of a SavedModel through TensorFlow's C API: no `import tensorflow`, no Keras, no compiler.
+"""Runs signatures of a SavedModel through TensorFlow's C API: no `import tensorflow`, no Keras, no compiler.
 
 `TF_LoadSessionFromSavedModel` loads with the code that TensorFlow Serving loads with. Signatures are read from the
 MetaGraphDef that it returns, by a small reader of the protobuf wire format.
@@ -10,7 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-FLOAT = 1
+FLOAT, INT32, STRING, BOOL = 1, 3, 7, 10
+TYPES = {FLOAT: np.float32, INT32: np.int32, BOOL: np.bool_}
+# Bytes of a TF_TString.
+STRING_SIZE = 24
 # Field numbers in tensorflow/core/protobuf/meta_graph.proto.
 SIGNATURE_DEF, INPUTS, OUTPUTS, TENSOR_NAME = 5, 1, 2, 1
 
@@ -36,15 +39,17 @@ def library():
         "TF_GraphOperationByName",
         "TF_AllocateTensor",
         "TF_TensorData",
+        "TF_StringGetDataPointer",
     ):
         getattr(loaded, function).restype = ctypes.c_void_p
+    loaded.TF_StringGetSize.restype = ctypes.c_size_t
     loaded.TF_Message.restype = ctypes.c_char_p
     loaded.TF_Dim.restype = ctypes.c_int64
     return loaded
 
 
 class SavedModel:
-    """A session on a SavedModel; `run` maps one float32 input to one float32 output."""
+    """A session on a SavedModel; `run` maps inputs to outputs, both arrays by name; bytes are in arrays of objects."""
 
     def __init__(self, directory):
         self.c = library()
@@ -70,44 +75,60 @@ class SavedModel:
         if self.c.TF_GetCode(self.status):
             raise RuntimeError(self.c.TF_Message(self.status).decode())
 
-    def run(self, signature, value):
+    def run(self, signature, **values):
         inputs, outputs = self.signatures[signature]
-        (source,), (target,) = inputs.values(), outputs.values()
-        result = (ctypes.c_void_p * 1)()
+        results = (ctypes.c_void_p * len(outputs))()
         self.c.TF_SessionRun(
             self.session,
             None,
-            (Output * 1)(self.endpoint(source)),
-            (ctypes.c_void_p * 1)(self.tensor(value)),
-            1,
-            (Output * 1)(self.endpoint(target)),
-            result,
-            1,
+            (Output * len(values))(*(self.endpoint(inputs[name]) for name in values)),
+            (ctypes.c_void_p * len(values))(*map(self.tensor, values.values())),
+            len(values),
+            (Output * len(outputs))(*map(self.endpoint, outputs.values())),
+            results,
+            len(outputs),
             None,
             0,
             None,
             self.status,
         )
         self.check()
-        return self.array(ctypes.c_void_p(result[0]))
+        return {name: self.array(ctypes.c_void_p(one)) for name, one in zip(outputs, results, strict=True)}
 
     def endpoint(self, name):
         operation, index = name.split(":")
         return Output(self.c.TF_GraphOperationByName(self.graph, operation.encode()), int(index))
 
     def tensor(self, value):
-        value = np.ascontiguousarray(value, np.float32)
+        value = np.asarray(value)
+        kind = {"f": FLOAT, "i": INT32, "O": STRING}[value.dtype.kind]
+        if kind != STRING:
+            value = np.ascontiguousarray(value, TYPES[kind]).reshape(value.shape)
         shape = (ctypes.c_int64 * value.ndim)(*value.shape)
-        tensor = self.c.TF_AllocateTensor(FLOAT, shape, value.ndim, ctypes.c_size_t(value.nbytes))
-        ctypes.memmove(self.c.TF_TensorData(ctypes.c_void_p(tensor)), value.ctypes.data, value.nbytes)
+        size = STRING_SIZE * value.size if kind == STRING else value.nbytes
+        tensor = self.c.TF_AllocateTensor(kind, shape, value.ndim, ctypes.c_size_t(size))
+        data = self.c.TF_TensorData(ctypes.c_void_p(tensor))
+        if kind != STRING:
+            ctypes.memmove(data, value.ctypes.data, value.nbytes)
+            return tensor
+        for number, one in enumerate(value.flat):
+            place = ctypes.c_void_p(data + STRING_SIZE * number)
+            self.c.TF_StringInit(place)
+            self.c.TF_StringCopy(place, one, ctypes.c_size_t(len(one)))
         return tensor
 
     def array(self, tensor):
-        if self.c.TF_TensorType(tensor) != FLOAT:
-            raise RuntimeError("the output is not float32")
+        kind, data = self.c.TF_TensorType(tensor), self.c.TF_TensorData(tensor)
         shape = [self.c.TF_Dim(tensor, axis) for axis in range(self.c.TF_NumDims(tensor))]
-        data = ctypes.string_at(self.c.TF_TensorData(tensor), 4 * int(np.prod(shape)))
-        return np.frombuffer(data, np.float32).reshape(shape)
+        size = int(np.prod(shape))
+        if kind != STRING:
+            dtype = np.dtype(TYPES[kind])
+            return np.frombuffer(ctypes.string_at(data, dtype.itemsize * size), dtype).reshape(shape)
+        places = [ctypes.c_void_p(data + STRING_SIZE * number) for number in range(size)]
+        found = [
+            ctypes.string_at(self.c.TF_StringGetDataPointer(place), self.c.TF_StringGetSize(place)) for place in places
+        ]
+        return np.array(found, object).reshape(shape)
 
 
 def signatures(meta_graph):

@@ -190,9 +190,9 @@ import c_api
 model = c_api.SavedModel(sys.argv[1])
 assert model.signatures["embed"] and set(model.signatures) >= {"embed", "embed_bytes", "serving_default"}
 assert set(model.signatures["embed"][0]) == {"image"} and set(model.signatures["embed"][1]) == {"embedding"}
-np.save(sys.argv[3], model.run("embed", np.load(sys.argv[2])))
+np.save(sys.argv[3], model.run("embed", image=np.load(sys.argv[2]))["embedding"])
 try:
-    model.run("embed", np.zeros((1, 9, 9, 3)))
+    model.run("embed", image=np.zeros((1, 9, 9, 3)))
 except RuntimeError as error:
     print("refused:", error)
 assert "tensorflow" not in sys.modules

@@ -1,66 +1,20 @@
 """A gallery in a SavedModel answers as it does in Python."""
 
-import io
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from birds import DIM, FILES, PIXELS, network
 
-from keras_epos import EmbeddingModel, Gallery, export_savedmodel
+from keras_epos import Gallery, export_savedmodel
 from keras_epos.serving import _served_gallery as served_gallery
 
 pytestmark = pytest.mark.backend("tensorflow", reason="only TensorFlow writes SavedModels")
 RNG = np.random.default_rng(0)
-SIZE, DIM = 8, 6
-
-
-def network():
-    layers = keras.layers
-    keras.utils.set_random_seed(0)
-    return EmbeddingModel(
-        keras.Sequential([keras.Input((SIZE, SIZE, 3)), layers.Rescaling(1 / 255), layers.Flatten()]), DIM
-    )
-
-
-def picture(pixels):
-    from PIL import Image
-
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "PNG")
-    return out.getvalue()
-
-
-PIXELS = RNG.integers(0, 256, (20, SIZE, SIZE, 3), np.uint8)
-FILES = [picture(pixels) for pixels in PIXELS]
-
-
-@pytest.fixture(scope="module")
-def model():
-    return network()
-
-
-@pytest.fixture(scope="module")
-def gallery(model):
-    gallery = Gallery(model, threshold=0.9)
-    # Copies are ties, and one row is taken away again.
-    order = [*range(15), 3, 3, 4]
-    gallery.add(PIXELS[order].astype("float32"), ids=range(18), labels=[f"class {row % 4}" for row in order])
-    gallery.remove([5])
-    return gallery
-
-
-@pytest.fixture(scope="module")
-def exported(model, gallery, tmp_path_factory):
-    """With every signature. That exports are verified is tested where they have fewer and are made faster."""
-    folder = tmp_path_factory.mktemp("models") / "birds"
-    return export_savedmodel(model, folder, gallery=gallery, max_k=25, verify=False)
-
-
-@pytest.fixture(scope="module")
-def signatures(exported):
-    import tensorflow as tf
-
-    return tf.saved_model.load(str(exported)).signatures
 
 
 @pytest.fixture(scope="module")
@@ -234,3 +188,35 @@ def test_an_export_that_answers_otherwise_is_refused(vectors, tmp_path, monkeypa
 def test_an_image_size_that_the_backbone_does_not_take_is_refused(model, tmp_path):
     with pytest.raises(ValueError, match=r"`image_size` must be the \(8, 8\) of the model"):
         export_savedmodel(model, tmp_path, image_size=16)
+
+
+SEARCH_BY_C_API = """
+import sys
+import numpy as np
+sys.modules["keras"] = sys.modules["keras_epos"] = None
+import c_api
+files = np.load(sys.argv[2], allow_pickle=True)
+model = c_api.SavedModel(sys.argv[1])
+found = model.run("search_bytes", image_bytes=files, k=np.array(4, np.int32))
+np.savez(sys.argv[3], **found)
+print(model.run("match_bytes", image_bytes=files[:1])["label"].tolist())
+assert "tensorflow" not in sys.modules
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the libraries have other names")
+def test_images_are_searched_through_the_c_api(gallery, exported, tmp_path):
+    """By the code that TensorFlow Serving loads with, and without Keras and `import tensorflow`."""
+    files = np.array([*FILES, b"no image"], object)
+    np.save(tmp_path / "in.npy", files)
+    command = [sys.executable, "-c", SEARCH_BY_C_API, exported, tmp_path / "in.npy", tmp_path / "out.npz"]
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(Path(__file__).parent)}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert result.stdout == "[b'class 0']\n"
+    found, expected = np.load(tmp_path / "out.npz", allow_pickle=True), gallery.search(PIXELS.astype("float32"), 4)
+    np.testing.assert_array_equal(found["valid"], [True] * len(FILES) + [False])
+    np.testing.assert_array_equal(found["ids"][:-1].astype(str), texts(expected.ids))
+    np.testing.assert_array_equal(found["labels"][:-1].astype(str), texts(expected.labels))
+    np.testing.assert_allclose(found["similarities"][:-1], expected.similarity, rtol=0, atol=1e-7)
+    assert found["ids"][-1].tolist() == [b""] * 4
