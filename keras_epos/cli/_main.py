@@ -26,6 +26,9 @@ class Commands(click.Group):
             return super().invoke(context)
         except (OSError, ValueError) as error:
             raise click.ClickException(in_words(error)) from error
+        except KeyboardInterrupt:
+            click.echo("\nStopped. What was written before is whole.", err=True)
+            context.exit(130)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -39,7 +42,8 @@ def commands():
     keras-epos calibrate runs/photos/model.keras other --precision 0.9 --gallery things.gallery
     keras-epos search runs/photos/model.keras things.gallery query.jpg
 
-    A command ends with 0 if all went well, with 1 after an error, with 2 if it was called wrongly.
+    A command ends with 0 if all went well, with 1 after an error, with 2 if it was called wrongly, with 130 after
+    Ctrl-C.
     """
 
 
