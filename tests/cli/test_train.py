@@ -5,7 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
-from test_commands import SIZE, folder, run  # noqa: F401
+from command_line import SIZE, run
 
 import keras_epos
 from keras_epos.cli import _run, _train
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Only . classes play:UserWarning"
 
 
 @pytest.fixture(scope="module")
-def arguments(folder, tmp_path_factory):  # noqa: F811
+def arguments(folder, tmp_path_factory):
     keras.utils.set_random_seed(0)
     path = tmp_path_factory.mktemp("backbone") / "backbone.keras"
     layers = [keras.Input((None, None, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(8, 3, 2, "same")]
@@ -59,7 +59,7 @@ def test_a_run_that_died_goes_on_with_the_same_result(arguments, tmp_path, monke
     assert (tmp_path / "whole" / "model.keras").stat().st_mtime_ns == before
 
 
-def check_what_is_left(folder, record):  # noqa: F811
+def check_what_is_left(folder, record):
     assert len(record["epochs"]) == 2
     assert record["after"]["recall@1"] >= record["before"]["recall@1"]
     gallery = keras_epos.Gallery.load(folder / "gallery", keras.saving.load_model(folder / "model.keras"))
