@@ -7,6 +7,7 @@ import warnings
 import click
 
 import keras_epos
+from keras_epos.cli._browse import browse
 from keras_epos.cli._calibrate import calibrate
 from keras_epos.cli._doctor import doctor
 from keras_epos.cli._embed import embed
@@ -47,7 +48,7 @@ def commands():
     """
 
 
-for command in (train, evaluate, calibrate, index, search, embed, export, doctor):
+for command in (train, evaluate, calibrate, index, search, browse, embed, export, doctor):
     commands.add_command(command)
 
 
