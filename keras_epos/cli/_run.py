@@ -44,10 +44,10 @@ class Run(keras.callbacks.Callback):
 
     def start(self, build):
         """The model after the last complete epoch; or a new one by `build()`, which is kept as the start."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         if self.record["checkpoint"] is None:
+            model = build()  # first, so that settings that cannot be built leave nothing
+            self.folder.mkdir(parents=True, exist_ok=True)
             self.write()
-            model = build()
             self._keep(model, START)
         else:
             model = keras.saving.load_model(self.folder / self.record["checkpoint"])

@@ -67,7 +67,7 @@ PAGE = """<!doctype html>
 body {{ font: 15px/1.4 system-ui, sans-serif; margin: 2rem; color: #222; }}
 section {{ display: flex; gap: 12px; flex-wrap: wrap; padding: 14px 0; border-top: 1px solid #ddd; }}
 figure {{ margin: 0; width: 168px; }}
-img {{ width: 160px; height: 120px; object-fit: cover; border: 4px solid #ddd; background: #eee; }}
+img {{ width: 160px; height: 120px; object-fit: contain; border: 4px solid #ddd; background: #eee; }}
 figure.query img {{ border-color: #00796b; }}
 figcaption {{ font-size: 13px; overflow-wrap: anywhere; }}
 small {{ color: #777; }}
