@@ -13,7 +13,7 @@ import keras_epos
 from keras_epos import Gallery, retrieval
 from keras_epos.cli._card import write_card
 from keras_epos.cli._embedding import Parts, described, embed_images
-from keras_epos.cli._files import replace
+from keras_epos.cli._files import load_model, replace
 from keras_epos.cli._run import START, Run
 from keras_epos.data import balanced_batches, image_batches, image_loader, unreadable
 from keras_epos.data.datasets import image_folder
@@ -222,7 +222,7 @@ def new_model(backbone, embedding_dim, image_size):
     if not backbone.endswith(".keras") and not hasattr(keras.applications, backbone):
         load_backbone(backbone)  # raises, and says what there is
     inputs = keras.Input((image_size, image_size, 3), name="image")
-    loaded = load_backbone(backbone)
+    loaded = load_model(backbone, "--backbone") if backbone.endswith(".keras") else load_backbone(backbone)
     freeze_first_layers(loaded, 0.3)
     # The image size goes with the model, so that nobody has to remember it.
     fixed = keras.Model(inputs, loaded(inputs), name=f"{loaded.name}_{image_size}")

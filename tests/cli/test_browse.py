@@ -104,7 +104,7 @@ def test_an_image_from_outside_gets_the_answer_of_match(client, lookup):
         text = posted(client, contents).text
         vectors = lookup._embed(contents)
         [label] = lookup.gallery.match(vectors, fingerprint=lookup.gallery.fingerprint).labels
-        assert f'<b class="answer">{label}</b>' in text
+        assert f'<strong class="answer">{label}</strong>' in text
         assert len(shown(text)) == 5
         assert ">wrong</small>" not in text
         answers.add(label)
