@@ -16,6 +16,8 @@ DATA = ["scipy>=1.11", "matplotlib>=3.8", "pillow>=10", "scikit-learn>=1.4"]
 ONNX = ["onnx>=1.23", "onnxruntime>=1.32", "tf2onnx>=1.17"]
 OPENVINO = ["openvino>=2026.4", "nncf>=3.4"]
 LITERT = ["ai-edge-litert>=2.3"]
+# The page of `keras-epos browse`.
+BROWSE = ["flask>=3.1", "pillow>=10"]
 
 setup(
     name="keras-epos",
@@ -26,7 +28,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE", "keras_epos/data/fashion_sample.LICENSE"],
     packages=find_packages(include=["keras_epos", "keras_epos.*"]),
-    package_data={"keras_epos.data": ["fashion_sample.*"]},
+    package_data={"keras_epos.data": ["fashion_sample.*"], "keras_epos.cli": ["browse.html"]},
     python_requires=">=3.11,<3.14",
     install_requires=["keras>=3.15,<4", "numpy>=1.26", "click>=8.1"],
     entry_points={"console_scripts": ["keras-epos=keras_epos.cli:main"]},
@@ -44,7 +46,8 @@ setup(
         "onnx": ONNX,
         "openvino": OPENVINO,
         "litert": LITERT,
-        "test": ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.14", *ONNX, *DATA],
+        "browse": BROWSE,
+        "test": ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.14", *ONNX, *DATA, *BROWSE],
         "docs": ["zensical>=0.0.70,<0.1", "mkdocstrings[python]>=1.0"],
         "dev": ["build>=1.2", "pre-commit>=4"],
     },

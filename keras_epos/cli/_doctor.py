@@ -20,6 +20,7 @@ EXTRAS = {
     "scikit-learn": "clusters of CurriculumNet",
     "Pillow": "images on JAX and PyTorch",
     "tensorflow-datasets": "more data sets",
+    "flask": "the page of `keras-epos browse`",
     "pyarrow": "embeddings as .parquet files",
 }
 BITS = {24: "float32", 11: "TF32, 11 bits", 8: "bfloat16, 8 bits"}

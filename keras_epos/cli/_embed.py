@@ -30,6 +30,8 @@ def embed(model, source, output, image_size):
     write = WRITERS[output.suffix]()
     paths = images_in(source)
     job = [hashlib.sha256(model.read_bytes()).hexdigest(), image_size, described(paths)]
+    loaded = load_model(model)
+    size = image_size_of(loaded, image_size)
     is_there = output.exists()
     parts = Parts(output.with_name(f"{output.name}.unfinished"), job)
     if is_there and not parts.is_begun:
@@ -39,8 +41,7 @@ def embed(model, source, output, image_size):
         )
     if parts.is_begun:
         click.echo("Going on with what was done before.", err=True)
-    loaded = load_model(model)
-    embeddings, rows, bad = embed_images(loaded, paths, image_size_of(loaded, image_size), parts)
+    embeddings, rows, bad = embed_images(loaded, paths, size, parts)
     tell_unreadable(bad, paths, output.with_suffix(".unreadable.txt"))
     write(output, [paths[row] for row in rows], embeddings)
     parts.remove()

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 import keras_epos
+from keras_epos.cli._card import known_of
 from keras_epos.cli._files import MODEL, SOURCE, image_size_of, images_in, load_model
 
 FORMATS = ("savedmodel", "onnx", "openvino", "litert")
@@ -25,6 +26,11 @@ def export(model, output, formats, photographs, image_size):
     loaded = load_model(model)
     paths = images_in(photographs)[:256] if photographs else None
     report = keras_epos.export(
-        loaded, output, formats or FORMATS, image_size=image_size_of(loaded, image_size), photographs=paths
+        loaded,
+        output,
+        formats or FORMATS,
+        image_size=image_size_of(loaded, image_size),
+        photographs=paths,
+        card=known_of(model.parent),
     )
     click.echo(report)

@@ -15,7 +15,7 @@ MODEL = click.Path(exists=True, dir_okay=False, path_type=Path)
 SOURCE = click.Path(exists=True, path_type=Path)
 
 
-def load_model(path):
+def load_model(path, name="MODEL"):
     """A model from its `.keras` file.
 
     Raises:
@@ -24,7 +24,7 @@ def load_model(path):
     try:
         return keras.saving.load_model(path, compile=False)
     except Exception as error:  # of many kinds, from inside of Keras
-        raise ValueError(f"MODEL must be a .keras file that can be loaded. Received: {path}. {error}") from error
+        raise ValueError(f"{name} must be a .keras file that can be loaded. Received: {path}. {error}") from error
 
 
 def image_size_of(model, image_size):

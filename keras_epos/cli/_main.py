@@ -7,6 +7,7 @@ import warnings
 import click
 
 import keras_epos
+from keras_epos.cli._browse import browse
 from keras_epos.cli._calibrate import calibrate
 from keras_epos.cli._doctor import doctor
 from keras_epos.cli._embed import embed
@@ -26,6 +27,9 @@ class Commands(click.Group):
             return super().invoke(context)
         except (OSError, ValueError) as error:
             raise click.ClickException(in_words(error)) from error
+        except KeyboardInterrupt:
+            click.echo("\nStopped. What was written before is whole.", err=True)
+            context.exit(130)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -39,11 +43,12 @@ def commands():
     keras-epos calibrate runs/photos/model.keras other --precision 0.9 --gallery things.gallery
     keras-epos search runs/photos/model.keras things.gallery query.jpg
 
-    A command ends with 0 if all went well, with 1 after an error, with 2 if it was called wrongly.
+    A command ends with 0 if all went well, with 1 after an error, with 2 if it was called wrongly, with 130 after
+    Ctrl-C.
     """
 
 
-for command in (train, evaluate, calibrate, index, search, embed, export, doctor):
+for command in (train, evaluate, calibrate, index, search, browse, embed, export, doctor):
     commands.add_command(command)
 
 

@@ -1,17 +1,15 @@
 """`keras-epos search`."""
 
-import base64
 import html
-import io
 import json
 from pathlib import Path
 
 import click
-import numpy as np
 
 from keras_epos import Gallery
 from keras_epos.cli._embedding import embed_images
 from keras_epos.cli._files import MODEL, SOURCE, image_size_of, images_in, load_model, replace
+from keras_epos.cli._pictures import as_address, check_pillow, small_picture
 
 
 @click.command(short_help="Find the images of a gallery that are like others.")
@@ -69,7 +67,7 @@ PAGE = """<!doctype html>
 body {{ font: 15px/1.4 system-ui, sans-serif; margin: 2rem; color: #222; }}
 section {{ display: flex; gap: 12px; flex-wrap: wrap; padding: 14px 0; border-top: 1px solid #ddd; }}
 figure {{ margin: 0; width: 168px; }}
-img {{ width: 160px; height: 120px; object-fit: cover; border: 4px solid #ddd; }}
+img {{ width: 160px; height: 120px; object-fit: contain; border: 4px solid #ddd; background: #eee; }}
 figure.query img {{ border-color: #00796b; }}
 figcaption {{ font-size: 13px; overflow-wrap: anywhere; }}
 small {{ color: #777; }}
@@ -82,6 +80,7 @@ small {{ color: #777; }}
 
 def page_of(results):
     """One HTML page that needs no other file."""
+    check_pillow()
     sections = []
     for result in results:
         figures = [figure(result["query"], result.get("answer", "query"), "", "query")]
@@ -91,22 +90,19 @@ def page_of(results):
 
 
 def figure(path, label, similarity, kind=""):
-    caption = f"{html.escape(str(label))} {similarity}<br><small>{html.escape(Path(path).name)}</small>"
-    return f'<figure class="{kind}"><img src="{thumbnail(path)}" alt=""><figcaption>{caption}</figcaption></figure>'
+    label, name = html.escape(str(label)), html.escape(Path(path).name)
+    picture = f'<img src="{thumbnail(path)}" alt="{label}, {name}">'
+    caption = f"<figcaption>{label} {similarity}<br><small>{name}</small></figcaption>"
+    return f'<figure class="{kind}">{picture}{caption}</figure>'
+
+
+# A dot that nobody sees, on the gray of the page.
+NOTHING = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 
 
 def thumbnail(path):
-    """An image as text, small; an empty one where the file is gone."""
+    """An image as an address, small; nothing where the file is gone or cannot be shown."""
     try:
-        from PIL import Image, ImageOps
-    except ImportError as error:
-        raise ValueError("A page with pictures needs Pillow: pip install pillow.") from error
-    try:
-        with Image.open(path) as image:
-            small = ImageOps.exif_transpose(image).convert("RGB")
-    except OSError:
-        small = Image.fromarray(np.full((120, 160, 3), 238, np.uint8))
-    small.thumbnail((320, 320))
-    file = io.BytesIO()
-    small.save(file, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+        return as_address(small_picture(Path(path).read_bytes()))
+    except (OSError, ValueError):
+        return NOTHING

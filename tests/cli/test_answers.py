@@ -1,27 +1,23 @@
 """The commands that answer: a gallery is made, gets a threshold, and is searched."""
 
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from test_commands import SIZE, folder, model, run  # noqa: F401
+from command_line import SIZE, run
 
 import keras_epos
+from keras_epos.cli import _search
 from keras_epos.data import image_batches
 
 pytestmark = pytest.mark.filterwarnings("ignore:Only . classes play:UserWarning")
 
 
-@pytest.fixture
-def gallery(folder, model, tmp_path):  # noqa: F811
-    path = tmp_path / "things"
-    assert "60 images added, 60 in all" in run("index", model, folder, "-o", path).output
-    return path
-
-
-def test_index_adds_what_is_new(gallery, folder, model, tmp_path):  # noqa: F811
+def test_index_adds_what_is_new(gallery, folder, model, tmp_path):
     opened = keras_epos.Gallery.load(gallery)
     assert sorted(set(opened.labels)) == [f"class {place}" for place in range(6)]
     paths = sorted(opened.ids.tolist())
@@ -36,7 +32,7 @@ def test_index_adds_what_is_new(gallery, folder, model, tmp_path):  # noqa: F811
     assert not list(tmp_path.glob("*.unfinished"))
 
 
-def test_search_finds_and_answers_only_with_a_threshold(gallery, folder, model, tmp_path):  # noqa: F811
+def test_search_finds_and_answers_only_with_a_threshold(gallery, folder, model, tmp_path):
     query = folder / "class 2" / "3.png"
     [result] = [json.loads(line) for line in run("search", model, gallery, query, "--json").stdout.splitlines()[-1:]]
     assert "answer" not in result
@@ -67,7 +63,30 @@ def test_search_finds_and_answers_only_with_a_threshold(gallery, folder, model, 
     assert "http" not in text.replace("http-equiv", "")
 
 
-def test_search_refuses_the_gallery_of_another_model(gallery, folder, tmp_path):  # noqa: F811
+def png_of(width, height):
+    """A picture of so many pixels, in a hundred bytes."""
+    parts = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"")),
+        (b"IEND", b""),
+    ]
+    chunks = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize("contents", [png_of(30_000, 30_000), png_of(9000, 9000), png_of(4, 4), b"no image", None])
+def test_a_page_stands_what_cannot_be_shown(contents, tmp_path):
+    if contents is not None:
+        (tmp_path / "one.png").write_bytes(contents)
+    found = [{"id": str(tmp_path / "one.png"), "label": "<b>", "similarity": 0.5}]
+    text = _search.page_of([{"query": str(tmp_path / "one.png"), "found": found}])
+    assert text.count(_search.NOTHING) == 2
+    assert "&lt;b&gt; 0.500" in text
+
+
+def test_search_refuses_the_gallery_of_another_model(gallery, folder, tmp_path):
     keras.utils.set_random_seed(1)
     inputs = keras.Input((SIZE, SIZE, 3))
     other = keras_epos.EmbeddingModel(keras.Model(inputs, keras.layers.Flatten()(inputs)), 8)
@@ -76,13 +95,13 @@ def test_search_refuses_the_gallery_of_another_model(gallery, folder, tmp_path):
     assert "Similarities of embeddings of two models mean nothing" in done.output
 
 
-def test_too_few_images_for_a_rate_are_refused_with_the_number(folder, model):  # noqa: F811
+def test_too_few_images_for_a_rate_are_refused_with_the_number(folder, model):
     assert "pass 10000 unknown queries" in run("calibrate", model, folder, "--false-accept-rate", 0.001, code=1).output
     assert run("calibrate", model, folder, code=1).output.count("false_accept_rate")
 
 
 @pytest.mark.backend("tensorflow", reason="SavedModels are written by TensorFlow")
-def test_export_writes_and_says_what_it_found(folder, model, tmp_path):  # noqa: F811
+def test_export_writes_and_says_what_it_found(folder, model, tmp_path):
     options = ("--format", "savedmodel", "--photographs", folder / "class 1")
     printed = run("export", model, "-o", tmp_path / "exported", *options).output
     assert "savedmodel" in printed

@@ -1,54 +1,16 @@
 """The command line, as a user has it: what it prints, writes, refuses and ends with."""
 
 import json
-import subprocess
-import sys
-import time
 
 import keras
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from command_line import SIZE, run
 
 import keras_epos
 from keras_epos.cli import _embedding
 from keras_epos.cli._main import commands
 from keras_epos.data import image_batches
-
-SIZE = 16
-
-
-def run(*arguments, code=0):
-    done = CliRunner().invoke(commands, [str(part) for part in arguments])
-    assert done.exit_code == code, done.output
-    assert code == 0 or "Traceback" not in done.output
-    return done
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Six classes of ten images, each of a color of its own, and one that is damaged."""
-    root = tmp_path_factory.mktemp("photographs")
-    generator = np.random.default_rng(0)
-    for place in range(6):
-        (root / f"class {place}").mkdir()
-        color = generator.integers(60, 200, 3)
-        for number in range(10):
-            image = color + generator.integers(-50, 50, (20, 24, 3))
-            keras.utils.save_img(root / f"class {place}" / f"{number}.png", image, scale=False)
-    (root / "class 3" / "damaged.jpg").write_text("no image")
-    return root
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """The file of a model that knows its image size."""
-    keras.utils.set_random_seed(0)
-    layers = [keras.layers.Rescaling(1 / 255), keras.layers.AveragePooling2D(4), keras.layers.Flatten()]
-    made = keras_epos.EmbeddingModel(keras.Sequential([keras.Input((SIZE, SIZE, 3)), *layers]), 8)
-    path = tmp_path_factory.mktemp("model") / "model.keras"
-    made.save(path)
-    return path
 
 
 def test_help_and_version():
@@ -117,36 +79,35 @@ def test_embed_writes_parquet(folder, model, tmp_path):
     assert rows["path"] == (tmp_path / "rows.paths.txt").read_text().splitlines()
 
 
-PROGRAM = """
-import sys
-from keras_epos.cli import _embedding, main
-_embedding.PART = 4
-main()
-"""
+class Killed(BaseException):
+    """Nothing cleans up after it but `finally`."""
 
 
-@pytest.mark.slow
-def test_embed_goes_on_after_it_was_killed_and_ends_with_the_same(folder, model, tmp_path, monkeypatch):
-    monkeypatch.setattr(_embedding, "PART", 4)
+def test_embed_goes_on_after_it_died_with_what_was_done(folder, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(_embedding, "PART", 16)
     run("embed", model, folder, "-o", tmp_path / "whole.npy")
     output, parts = tmp_path / "killed.npy", tmp_path / "killed.npy.unfinished"
-    command = [sys.executable, "-c", PROGRAM, "embed", model, folder, "-o", output]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    while len(list(parts.glob("0*.npz"))) < 3 and process.poll() is None:
-        time.sleep(0.002)
-    process.kill()
-    process.communicate()
+    embed_part, left = _embedding._embed_part, iter(range(2))
+
+    def dying(*arguments):
+        if next(left, None) is None:
+            raise Killed
+        return embed_part(*arguments)
+
+    monkeypatch.setattr(_embedding, "_embed_part", dying)
+    with pytest.raises(Killed):
+        run("embed", model, folder, "-o", output)
     assert not output.exists()
     (parts / ".beside-half-written.npz").write_text("")
-    done = list(parts.glob("0*.npz"))
-    before = [path.stat().st_mtime_ns for path in done]
-    monkeypatch.setattr(_embedding.Parts, "remove", lambda self: None)
+    done = []
+    monkeypatch.setattr(_embedding, "_embed_part", lambda *arguments: done.append(1) or embed_part(*arguments))
     assert "Going on" in run("embed", model, folder, "-o", output).output
-    assert [path.stat().st_mtime_ns for path in done] == before
+    assert len(done) == 2
     assert output.read_bytes() == (tmp_path / "whole.npy").read_bytes()
     for name in ("paths", "unreadable"):
-        whole, killed = ((tmp_path / f"{run}.{name}.txt").read_text() for run in ("whole", "killed"))
+        whole, killed = ((tmp_path / f"{which}.{name}.txt").read_text() for which in ("whole", "killed"))
         assert whole == killed
+    assert not parts.exists()
 
 
 def test_embed_refuses_parts_of_another_job(folder, model, tmp_path, monkeypatch):
@@ -177,7 +138,7 @@ def test_mistakes_are_told_in_a_sentence(folder, model, tmp_path):
         "MODEL must be a .keras file": ("evaluate", tmp_path / "no.keras", folder),
         "No images in the sub-folders": ("evaluate", model, tmp_path / "empty"),
         "`k` must be at most": ("evaluate", model, folder, "-k", "99"),
-        "--output must be a folder that is new": ("train", folder, "-o", folder),
+        "--output must be a folder that is new, empty, or of a run": ("train", folder, "-o", folder),
     }.items():
         assert words in run(*arguments, code=1).output
     assert "commas between" in run("evaluate", model, folder, "-k", "one", code=2).output
@@ -189,24 +150,3 @@ def test_a_model_of_any_size_is_asked_for_its_size(folder, tmp_path):
     keras_epos.EmbeddingModel(keras.Model(inputs, outputs), 4).save(tmp_path / "any.keras")
     assert "--image-size must be given" in run("evaluate", tmp_path / "any.keras", folder, code=1).output
     assert "recall@1" in run("evaluate", tmp_path / "any.keras", folder, "--image-size", 8).output
-
-
-@pytest.mark.slow
-def test_train_leaves_a_model_that_knows_its_size_and_the_record_of_the_run(folder, model, tmp_path):
-    backbone = keras.Sequential(
-        [keras.Input((None, None, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(8, 3, 2, "same")]
-    )
-    backbone.save(tmp_path / "backbone.keras")
-    options = ("--backbone", tmp_path / "backbone.keras", "--image-size", SIZE, "--epochs", 2, "--samples", 4)
-    printed = run("train", folder, "-o", tmp_path / "run", *options, "--hold-out", 0.34).output
-    assert "left out: " in printed
-    assert "40 images of 4 classes to train" in printed
-    assert "20 images of 2 classes held out" in printed
-    record = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert record["after"]["recall@1"] >= record["before"]["recall@1"]
-    assert len(record["history"]["loss"]) == 2
-    assert f"{record['after']['recall@1']:.1%} chosen" in printed
-    made = keras.saving.load_model(tmp_path / "run" / "model.keras")
-    assert made.embedding_dim == 8
-    found = json.loads(run("evaluate", tmp_path / "run" / "model.keras", folder, "--json").stdout.splitlines()[-1])
-    assert found["images"] == 60
