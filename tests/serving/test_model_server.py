@@ -3,7 +3,11 @@
 import base64
 import http.client
 import json
+import re
+import shutil
+import subprocess
 import threading
+from pathlib import Path
 
 import birds
 import numpy as np
@@ -221,6 +225,82 @@ def test_a_new_version_takes_over_while_requests_run(tmp_path):
     assert answers[:4] == [[True, False]] * 4
     assert answers[-4:] == [[False, True]] * 4
     assert all(map(any, answers))
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
+
+
+def programs(language, having, ports):
+    """Programs of the page, sent to the ports of the test server."""
+    found = [one for one in re.findall(rf"```{language}\n(.+?)```", PAGE, flags=re.DOTALL) if having in one]
+    assert found
+    return [one.replace(":8501", f":{ports[0]}").replace(":8500", f":{ports[1]}") for one in found]
+
+
+@pytest.fixture
+def bird(tmp_path, monkeypatch):
+    (tmp_path / "bird.jpg").write_bytes(birds.FILES[2])
+    (tmp_path / "notes.txt").write_text("no picture")
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_python_client_of_the_page(server, bird, capsys):
+    (program,) = programs("python", "urllib.error", server)
+    names = {}
+    exec(program, names)
+    assert re.match(r"\['2', .+\] \[(1\.0|0\.9999)", capsys.readouterr().out)
+    assert names["found"]["labels"][0][0] == "class 2"
+    assert names["matched"]["label"] == ["class 2", ""]
+    assert names["matched"]["valid"] == [True, False]
+    with pytest.raises(ValueError, match="paint"):
+        names["ask"]("paint", image_bytes=[])
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_curl_as_on_the_page(server, bird):
+    found = [
+        json.loads(line)
+        for program in programs("bash", "curl", server)
+        for line in subprocess.check_output(["bash", "-c", program], text=True).replace("}{", "}\n{").splitlines()
+    ]
+    assert found[0]["outputs"]["ids"][0][0] == "2"
+    assert found[1]["model_version_status"][0]["state"] == "AVAILABLE"
+    assert "search_bytes" in found[2]["metadata"]["signature_def"]["signature_def"]
+
+
+def test_the_export_of_the_page(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (program,) = re.findall(r"```python\n(import keras_epos\n.+?)```", PAGE, flags=re.DOTALL)
+    program = program.replace("gallery=gallery", "verify=False")
+    exec(program, {"model": model})
+    assert f"print(path)  # {capsys.readouterr().out.strip()}" in program
+
+
+def test_the_page_names_every_signature_and_input(server):
+    _, answer = ask(server[0], "/v1/models/birds/metadata")
+    table = dict(re.findall(r"^\| `(\w+)`.*? \| (.+) \|$", PAGE, flags=re.MULTILINE))
+    for name in SIGNATURES[1:]:
+        signature = answer["metadata"]["signature_def"]["signature_def"][name]
+        inputs, outputs = table[name].split(" | ")
+        assert set(re.findall(r"`([a-z]\w*)`", inputs)) - {"n"} == set(signature["inputs"]), name
+        if outputs != "the same":
+            assert set(re.findall(r"`(\w+)`", outputs)) == set(signature["outputs"]), name
+
+
+def test_the_client_of_the_open_inference_protocol():
+    (program,) = programs("python", "/v2/models", (0, 0))
+    names = {}
+    exec(program, names)
+    (sent,) = json.loads(names["body_of"](IMAGES[:2]))["inputs"]
+    assert (sent["name"], sent["datatype"]) == ("image", "FP32")
+    np.testing.assert_array_equal(np.array(sent["data"]).reshape(sent["shape"]), IMAGES[:2])
+
+
+@needs_stubs
+def test_the_grpc_client_of_the_page(server, bird, capsys):
+    (program,) = programs("python", "import grpc", server)
+    exec(program, {})
+    assert capsys.readouterr().out.startswith("[[b'2' ")
 
 
 @pytest.fixture(scope="module")
