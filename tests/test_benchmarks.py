@@ -110,6 +110,15 @@ def test_retrieval(tmp_path):
     check(tmp_path, "retrieval.py", *options, rows=["all products, transposed once", "nearest, k=11"])
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read as Linux tells it")
+def test_serving(tmp_path):
+    """Here every answer is looked at: the command fails where one is wrong."""
+    rows = ["rows", "columns", "corrupt", "malformed", "mutated"]
+    printed = check(tmp_path, "serving.py", "--seconds", 3, "--clients", 2, rows=rows)
+    assert "\nMutated bodies: " in printed
+    assert "It did not end." in printed
+
+
 def test_step(tmp_path):
     losses = ["easy triplet, semi-hard", "easy NT-Xent"]
     check(tmp_path, "step.py", *TINY, "--size", 16, "--of", *losses, rows=["the floor once more", *losses])
