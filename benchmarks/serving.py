@@ -237,12 +237,13 @@ def change_bytes(contents, generator):
 
 
 def client(port, requests, weights, until, seed, found):
-    """Ask until the time is over; `found[kind]` gets `(seconds, is right, code)`."""
+    """Ask each kind once and then until the time is over; `found[kind]` gets `(seconds, is right, code)`."""
     generator, kinds = np.random.default_rng(seed), list(weights)
     share = np.array(list(weights.values())) / sum(weights.values())
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    while time.monotonic() < until:
-        kind = kinds[generator.choice(len(kinds), p=share)]
+    first = list(kinds)
+    while first or time.monotonic() < until:
+        kind = first.pop() if first else kinds[generator.choice(len(kinds), p=share)]
         body, check = getattr(requests, kind)(generator)
         sent = body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
         code, start = None, time.perf_counter()
