@@ -24,10 +24,12 @@ from keras_epos.losses._nt_xent import NTXentLoss
 from keras_epos.losses._pair_loss import PairLoss
 from keras_epos.losses._pair_weighting import PairWeightingLoss
 from keras_epos.losses._penalties import KoLeoPenalty, NormPenalty, SpreadOutPenalty, ZeroMeanPenalty
+from keras_epos.losses._pnp import PNPLoss
 from keras_epos.losses._proxy_anchor import ProxyAnchorLoss
 from keras_epos.losses._proxy_loss import ProxyLoss
 from keras_epos.losses._proxy_nca import ProxyNCALoss
 from keras_epos.losses._ranked_list import RankedListLoss
+from keras_epos.losses._recall_at_k import RecallAtKLoss
 from keras_epos.losses._smooth_ap import SmoothAPLoss
 from keras_epos.losses._snr_contrastive import SNRContrastiveLoss
 from keras_epos.losses._soft_triple import SoftTripleLoss

@@ -15,6 +15,7 @@ from keras_epos.losses import (
     AngularLoss,
     FastAPLoss,
     IntraPairVarianceLoss,
+    PNPLoss,
     RankedListLoss,
     SmoothAPLoss,
     SNRContrastiveLoss,
@@ -191,3 +192,36 @@ def test_smooth_ap(entry, batch, ours):
         slope = reference.numerical_gradient(function, embeddings)
         np.testing.assert_allclose(numpy(expected[1]), slope, atol=1e-6 * np.abs(slope).max())
     assert numpy(loss(labels, embeddings)) == pytest.approx(ours, abs=1e-6)
+
+
+def pnp(labels, embeddings, settings, with_itself):
+    """The loss as one function of the embeddings, the anchor among its own positives or not."""
+    similarity, numbers = reference.cosine(embeddings), np.arange(len(labels))
+    alpha, b = settings.get("alpha", 1), settings.get("b", 2)
+    penalty = {
+        "O": lambda n: n,
+        "Iu": lambda n: (1 + n) * np.log(1 + n),
+        "Ib": lambda n: (b * n - np.log(1 + b * n)) / b**2,
+        "Ds": lambda n: np.log(1 + n),
+        "Dq": lambda n: 1 - (1 + n) ** -alpha,
+    }[settings["variant"]]
+    means = []
+    for a in range(len(labels)):
+        negative = labels != labels[a]
+        own = [p for p in numbers[labels == labels[a]] if with_itself or p != a]
+        exponent = [(similarity[a, negative] - similarity[a, p]) / settings["anneal"] for p in own]
+        means.append(np.mean([penalty((1 / (1 + np.exp(-one))).sum()) for one in exponent]))
+    return np.mean(means)
+
+
+@pytest.mark.parametrize(("entry", "batch"), batches("PNP O", "PNP Iu", "PNP Ib", "PNP Ds", "PNP Dq"))
+def test_pnp(entry, batch):
+    labels, embeddings, value, _ = golden(entry, batch)
+    settings = PML["entries"][entry]["settings"]
+    names = {"anneal": "temperature"}
+    loss = PNPLoss(**{names.get(name, name): one for name, one in settings.items()}, dtype="float64")
+    # The peer, as the authors' code, puts the anchor among its own positives; nothing else differs.
+    np.testing.assert_allclose(value, pnp(labels, embeddings, settings, True), rtol=1e-9)
+    found = numpy(loss(labels, embeddings))
+    np.testing.assert_allclose(found, pnp(labels, embeddings, settings, False), rtol=1e-9)
+    assert found > 1.1 * value
