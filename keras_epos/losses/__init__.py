@@ -12,6 +12,7 @@ from keras_epos.losses._embedding_loss import EmbeddingLoss
 from keras_epos.losses._fast_ap import FastAPLoss
 from keras_epos.losses._generalized_lifted_structure import GeneralizedLiftedStructureLoss
 from keras_epos.losses._hierarchical_triplet import HierarchicalTripletLoss
+from keras_epos.losses._info_nce import InfoNCELoss
 from keras_epos.losses._intra_pair_variance import IntraPairVarianceLoss
 from keras_epos.losses._lifted_structure import LiftedStructureLoss
 from keras_epos.losses._margin import MarginLoss
@@ -23,13 +24,20 @@ from keras_epos.losses._normalized_softmax import NormalizedSoftmaxLoss
 from keras_epos.losses._nt_xent import NTXentLoss
 from keras_epos.losses._pair_loss import PairLoss
 from keras_epos.losses._pair_weighting import PairWeightingLoss
-from keras_epos.losses._penalties import KoLeoPenalty, NormPenalty, SpreadOutPenalty, ZeroMeanPenalty
+from keras_epos.losses._penalties import (
+    KoLeoPenalty,
+    NormPenalty,
+    SpreadOutPenalty,
+    ThresholdConsistentPenalty,
+    ZeroMeanPenalty,
+)
 from keras_epos.losses._pnp import PNPLoss
 from keras_epos.losses._proxy_anchor import ProxyAnchorLoss
 from keras_epos.losses._proxy_loss import ProxyLoss
 from keras_epos.losses._proxy_nca import ProxyNCALoss
 from keras_epos.losses._ranked_list import RankedListLoss
 from keras_epos.losses._recall_at_k import RecallAtKLoss
+from keras_epos.losses._siglip import SigLIPLoss
 from keras_epos.losses._smooth_ap import SmoothAPLoss
 from keras_epos.losses._snr_contrastive import SNRContrastiveLoss
 from keras_epos.losses._soft_triple import SoftTripleLoss
@@ -37,6 +45,7 @@ from keras_epos.losses._sup_con import SupConLoss
 from keras_epos.losses._terms import LossResult, Terms
 from keras_epos.losses._triplet import EasyPositiveTripletLoss, TripletLoss
 from keras_epos.losses._tuplet_margin import TupletMarginLoss
+from keras_epos.losses._two_towers import TwoTowerLoss
 from keras_epos.losses._weighted_sum import WeightedSum
 
 __all__ = [
@@ -46,6 +55,7 @@ __all__ = [
     "PairLoss",
     "ProxyLoss",
     "Terms",
+    "TwoTowerLoss",
     "get",
     *(loss.__name__ for loss in CLASSES),
 ]

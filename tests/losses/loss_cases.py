@@ -29,6 +29,7 @@ from keras_epos.losses import (
     SmoothAPLoss,
     SNRContrastiveLoss,
     SupConLoss,
+    ThresholdConsistentPenalty,
     TripletLoss,
     TupletMarginLoss,
 )
@@ -148,6 +149,10 @@ LOSSES = {
     "PNP": Case(partial(PNPLoss, temperature=0.1), partial(reference.pnp, temperature=0.1)),
     "PNP Ib": Case(
         partial(PNPLoss, "Ib", b=3.0, temperature=0.2), partial(reference.pnp, variant="Ib", b=3.0, temperature=0.2)
+    ),
+    "threshold consistent": Case(
+        partial(ThresholdConsistentPenalty, 0.8, 0.3, 1.0, 0.5),
+        partial(reference.threshold_consistent, positive_margin=0.8, negative_margin=0.3, negative_weight=0.5),
     ),
     "Recall@k": Case(
         partial(RecallAtKLoss, (1, 3), 0.2, 0.5),

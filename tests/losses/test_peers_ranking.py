@@ -19,6 +19,7 @@ from keras_epos.losses import (
     RankedListLoss,
     SmoothAPLoss,
     SNRContrastiveLoss,
+    ThresholdConsistentPenalty,
 )
 
 pytestmark = pytest.mark.backend("tensorflow", "torch", reason="JAX is compared with the oracle")
@@ -148,6 +149,11 @@ def test_snr_contrastive(entry, batch):
 def test_intra_pair_variance(entry, batch):
     settings = PML["entries"][entry]["settings"]
     check(IntraPairVarianceLoss(settings["pos_eps"], settings["neg_eps"], dtype="float64"), *golden(entry, batch))
+
+
+@pytest.mark.parametrize(("entry", "batch"), batches("threshold-consistent margin"))
+def test_threshold_consistent(entry, batch):
+    check(ThresholdConsistentPenalty(dtype="float64"), *golden(entry, batch))
 
 
 # --- average precision ---
