@@ -1,5 +1,6 @@
 """The losses, one a file."""
 
+from keras_epos.losses._ada_face import AdaFaceLoss
 from keras_epos.losses._angular import AngularLoss
 from keras_epos.losses._arc_face import ArcFaceLoss, SubCenterArcFaceLoss
 from keras_epos.losses._binomial_deviance import BinomialDevianceLoss
@@ -8,6 +9,7 @@ from keras_epos.losses._contrastive import ContrastiveLoss
 from keras_epos.losses._cos_face import CosFaceLoss
 from keras_epos.losses._cross_batch_memory import CrossBatchMemory
 from keras_epos.losses._easy_positive_hard_negative import EasyPositiveHardNegativeLoss
+from keras_epos.losses._elastic_face import ElasticArcFaceLoss, ElasticCosFaceLoss
 from keras_epos.losses._embedding_loss import EmbeddingLoss
 from keras_epos.losses._fast_ap import FastAPLoss
 from keras_epos.losses._generalized_lifted_structure import GeneralizedLiftedStructureLoss
@@ -15,7 +17,9 @@ from keras_epos.losses._hierarchical_triplet import HierarchicalTripletLoss
 from keras_epos.losses._info_nce import InfoNCELoss
 from keras_epos.losses._intra_pair_variance import IntraPairVarianceLoss
 from keras_epos.losses._lifted_structure import LiftedStructureLoss
+from keras_epos.losses._mag_face import MagFaceLoss
 from keras_epos.losses._margin import MarginLoss
+from keras_epos.losses._matryoshka import Matryoshka
 from keras_epos.losses._multi_similarity import MultiSimilarityLoss
 from keras_epos.losses._n_pairs import NPairsLoss
 from keras_epos.losses._names import CLASSES, LOSSES, get

@@ -29,6 +29,7 @@ class TwoTowerLoss(EmbeddingLoss):
         ValueError: If the output has not an even number of dimensions, at least 4.
     """
 
+    num_towers = 2
     statistic_names = ("valid_anchors", "active_anchors", "positive_similarity", "negative_similarity")
 
     def formula(self, similarity, own, other):

@@ -13,7 +13,8 @@ come first. (In float64 a few units of 1e-16 are rounding; two copies of an imag
 from keras_epos.retrieval._calibrate import calibrate
 from keras_epos.retrieval._evaluate import METRICS, evaluate
 from keras_epos.retrieval._nearest import nearest
+from keras_epos.retrieval._prefixes import recall_by_dim
 from keras_epos.retrieval._product import TIE
 from keras_epos.retrieval._threshold import Curve, Threshold
 
-__all__ = ["METRICS", "TIE", "Curve", "Threshold", "calibrate", "evaluate", "nearest"]
+__all__ = ["METRICS", "TIE", "Curve", "Threshold", "calibrate", "evaluate", "nearest", "recall_by_dim"]

@@ -17,6 +17,7 @@ from keras_epos.losses import (
     IntraPairVarianceLoss,
     PNPLoss,
     RankedListLoss,
+    RecallAtKLoss,
     SmoothAPLoss,
     SNRContrastiveLoss,
     ThresholdConsistentPenalty,
@@ -231,3 +232,34 @@ def test_pnp(entry, batch):
     found = numpy(loss(labels, embeddings))
     np.testing.assert_allclose(found, pnp(labels, embeddings, settings, False), rtol=1e-9)
     assert found > 1.1 * value
+
+
+def test_recall_at_k():
+    found = json.loads((Path(__file__).parent / "golden" / "authors.json").read_text())["entries"]["Recall@k"]
+    labels, rows = (np.array(PML["batches"]["balanced"][key]) for key in ("labels", "embeddings"))
+
+    def mean(rows, with_itself):
+        similarity, numbers, losses = reference.cosine(rows), np.arange(len(rows)), []
+        for a in numbers:
+            others = numbers if with_itself else np.delete(numbers, a)
+            own = [p for p in others if labels[p] == labels[a] and p != a]
+            soft = [1 / (1 + np.exp((similarity[a, p] - similarity[a, others[others != p]]) / 0.1)) for p in own]
+            rank = 1 + np.array([one.sum() for one in soft])
+            recalls = [min(k, (1 / (1 + np.exp(rank - k))).sum()) / min(k, len(own)) for k in (1, 2)]
+            losses.append(1 - np.mean(recalls))
+        return np.mean(losses)
+
+    # In the authors' code the query is one of its own references, so ranks begin at 2; nothing else differs.
+    (found,) = found["batches"].values()
+    np.testing.assert_allclose(found["value"], mean(rows, True), rtol=1e-9)
+    slope = reference.numerical_gradient(lambda rows: mean(rows, True), rows)
+    np.testing.assert_allclose(along_the_sphere(found["gradient"], rows), slope, atol=1e-7)
+    ours = RecallAtKLoss((1, 2), 0.1, dtype="float64")
+    np.testing.assert_allclose(numpy(ours(labels, rows)), mean(rows, False), rtol=1e-9)
+    assert numpy(ours(labels, rows)) < found["value"] - 0.05
+
+
+def along_the_sphere(gradient, rows):
+    """A gradient by unit rows without the part along them."""
+    gradient = np.asarray(gradient)
+    return gradient - np.sum(gradient * rows, axis=1, keepdims=True) * rows
