@@ -124,7 +124,8 @@ class CrossBatchMemory(EmbeddingLoss):
             return self.loss.terms(filled_labels, filled, self._memory(filled_labels, filled_ids, training))
 
         result = self.loss.of_batch(labels, embeddings, terms, training)
-        if training:
+        # Of a prefix nothing is kept: the whole embedding is, and comes last.
+        if training and self.prefix_dim is None:
             self._remember(labels, ids, ops.stop_gradient(embeddings))
         filled = ops.mean(ops.cast(self._is_filled, self.dtype))
         return result._replace(statistics={**result.statistics, "memory_filled": filled})
@@ -176,7 +177,7 @@ class CrossBatchMemory(EmbeddingLoss):
                 positives = ops.zeros_like(positives)
             return ops.logical_and(positives, usable), ops.logical_and(negatives, usable), distinct
 
-        return Memory(ops.stop_gradient(ops.convert_to_tensor(self._embeddings)[:size]), of_anchors)
+        return Memory(ops.stop_gradient(ops.convert_to_tensor(self._embeddings)[:size, : self.prefix_dim]), of_anchors)
 
     def _remember(self, labels, ids, embeddings):
         embeddings, labels = embeddings[-self.size :], labels[-self.size :]

@@ -45,6 +45,12 @@ class EmbeddingLoss(KnownArguments, keras.losses.Loss):
     takes_label_rows = False
     # Whether the length of an embedding does not count, so that one number alone says nothing.
     needs_direction = False
+    # How many of the first dimensions count where a `Matryoshka` looks at a prefix; `None` for all.
+    prefix_dim = None
+    # Embeddings that stand side by side in a row.
+    num_towers = 1
+    # Whether a prefix of an embedding means to the loss what an embedding does.
+    takes_prefixes = True
     # Number of classes that the loss keeps something for, if it does.
     num_classes = None
     statistic_names = ("valid_anchors", "active_anchors", "positive_similarity", "negative_similarity")

@@ -2,11 +2,23 @@
 
 from keras import ops
 
-from keras_epos._pairs import LOWEST, is_known, masked_mean, products, row_similarity, share, unit
+from keras_epos._checks import number
+from keras_epos._pairs import (
+    LOWEST,
+    hinge,
+    is_at_rest,
+    is_known,
+    masked_mean,
+    masked_sum,
+    products,
+    row_similarity,
+    share,
+    unit,
+)
 from keras_epos.losses._embedding_loss import EmbeddingLoss
 from keras_epos.losses._names import registered
 from keras_epos.losses._pair_loss import PairLoss
-from keras_epos.losses._terms import Terms
+from keras_epos.losses._terms import Terms, has_either, of_whole_batch
 
 
 class Penalty(EmbeddingLoss):
@@ -127,3 +139,61 @@ class SpreadOutPenalty(PairLoss):
         value = ops.square(mean) + ops.relu(mean_square - 1 / batch.dim)
         takes_part = ops.cast(ops.any(mask, axis=-1), self.dtype)
         return Terms(value * takes_part, takes_part, takes_part)
+
+
+@registered()
+class ThresholdConsistentPenalty(PairLoss):
+    """Draws the borders of all classes to one place, so that one threshold serves all of them:
+
+        loss = positive_weight * mean of (positive_margin - S_ap) over the pairs below positive_margin
+             + negative_weight * mean of (S_an - negative_margin) over the pairs above negative_margin
+
+    The means are over the pairs of the whole batch that violate their margin; pairs on the right side count for
+    nothing. Every anchor that has a pair gets this one value. To be added to a loss that ranks: alone it is a
+    `ContrastiveLoss` whose two means are separate.
+
+    Args:
+        positive_margin, negative_margin: Cosine similarities, `negative_margin <= positive_margin`.
+        positive_weight, negative_weight: Numbers of at least 0.
+        positives, negatives, shared: See `PairLoss`.
+
+    Reference: Zhang et al. 2024, "Threshold-Consistent Margin Loss for Open-World Deep Metric Learning",
+    https://arxiv.org/abs/2307.04047.
+
+    Examples:
+        >>> embeddings = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = keras_epos.ThresholdConsistentPenalty()
+        >>> print(f"{loss(np.array([0, 0, 1, 1]), embeddings):.3f}")
+        0.320
+    """
+
+    def __init__(
+        self,
+        positive_margin=0.9,
+        negative_margin=0.5,
+        positive_weight=1.0,
+        negative_weight=1.0,
+        positives="all",
+        negatives="all",
+        **shared,
+    ):
+        super().__init__(positives=positives, negatives=negatives, **shared)
+        self.positive_margin = number("positive_margin", positive_margin, "[-1, 1]", "a cosine similarity")
+        self.negative_margin = number(
+            "negative_margin", negative_margin, f"[-1, {positive_margin}]", "a cosine similarity"
+        )
+        self.positive_weight = number("positive_weight", positive_weight, "[0, inf)")
+        self.negative_weight = number("negative_weight", negative_weight, "[0, inf)")
+
+    def formula(self, positives, negatives, batch):
+        total, active = 0, False
+        for weight, violation, side in (
+            (self.positive_weight, self.positive_margin - positives.similarity, positives),
+            (self.negative_weight, negatives.similarity - self.negative_margin, negatives),
+        ):
+            violating = ops.logical_and(side.mask, ops.logical_not(is_at_rest(violation)))
+            pairs = ops.sum(ops.cast(violating, self.dtype))
+            total += weight * masked_sum(hinge(violation), violating) / ops.where(pairs > 0, pairs, 1)
+            active = ops.logical_or(active, ops.any(violating, axis=-1))
+        takes_part = ops.cast(has_either(positives, negatives), self.dtype)
+        return of_whole_batch(total, takes_part, ops.cast(active, self.dtype))

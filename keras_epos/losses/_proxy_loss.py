@@ -1,5 +1,7 @@
 """ProxyLoss: from labels and embeddings to similarities with the proxies of all classes, to the formula of a loss."""
 
+from functools import partial
+
 import keras
 from keras import ops
 
@@ -97,17 +99,31 @@ class ProxyLoss(EmbeddingLoss):
         """
         raise NotImplementedError(f"{type(self).__name__} must define formula().")
 
-    def terms(self, labels, embeddings):
-        return self._terms_of(labels, self._similarity(embeddings))
+    def formula_of(self, labels, embeddings, training):
+        """The formula for a batch, a function `(similarity, own, other)`; some look at more than similarities."""
+        return self.formula
+
+    def result(self, y_true, y_pred, training=True):
+        labels, embeddings = self.accepted(y_true, y_pred)
+        terms = partial(self.terms, training=training)
+        return self.of_batch(labels, known_rows(labels, embeddings, self.ignore_label), terms, training)
+
+    def terms(self, labels, embeddings, training=False):
+        formula = self.formula_of(labels, embeddings, training)
+        return self._terms_of(labels, self._similarity(embeddings), formula)
 
     def _similarity(self, embeddings):
-        return products(unit(embeddings), unit(ops.convert_to_tensor(self.proxies)))
+        return products(unit(embeddings), self.directions())
 
-    def _terms_of(self, labels, similarity):
+    def directions(self):
+        """The proxies by their norm, of which only the first dimensions count for a prefix of the embeddings."""
+        return unit(ops.convert_to_tensor(self.proxies)[:, : self.prefix_dim])
+
+    def _terms_of(self, labels, similarity, formula):
         classes = ops.cast(ops.arange(self.num_classes, dtype="int32"), labels.dtype)
         own, other = masks(labels, classes, offset=None, ignore_label=self.ignore_label)
         similarity = ops.reshape(similarity, (ops.shape(similarity)[0], self.num_classes, self.centers))
-        terms = self.formula(self.class_similarity(similarity), own, other)
+        terms = formula(self.class_similarity(similarity), own, other)
         nearest = ops.stop_gradient(ops.max(similarity, axis=-1))
         return terms._replace(statistics=self._observed(nearest, own, other, terms))
 
@@ -136,8 +152,12 @@ class ProxyLoss(EmbeddingLoss):
         self.alarm(labels, embeddings)
         size = ops.shape(embeddings)[0]
         labels, rows = at_least_one_row(labels, known_rows(labels, embeddings, self.ignore_label))
-        weights = gradient(lambda similarity: ops.sum(self._terms_of(labels, similarity).total), self._similarity(rows))
-        return weights[:size]
+        formula = self.formula_of(labels, rows, training=False)
+
+        def total(similarity):
+            return ops.sum(self._terms_of(labels, similarity, formula).total)
+
+        return gradient(total, self._similarity(rows))[:size]
 
 
 def softmax_terms(logits, own, other):

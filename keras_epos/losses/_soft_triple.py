@@ -3,7 +3,6 @@
 from keras import ops
 
 from keras_epos._checks import integer, number
-from keras_epos._pairs import unit
 from keras_epos.losses._names import registered
 from keras_epos.losses._proxy_loss import ProxyLoss, softmax_terms
 
@@ -68,7 +67,7 @@ class SoftTripleLoss(ProxyLoss):
 
     def _regularizer(self):
         shape = (self.num_classes, self.centers, -1)
-        centers = ops.reshape(unit(ops.convert_to_tensor(self.proxies)), shape)
+        centers = ops.reshape(self.directions(), shape)
         cosine = centers @ ops.transpose(centers, (0, 2, 1))
         different = ops.logical_not(ops.eye(self.centers, dtype="bool"))[None]
         squared_distance = ops.where(different, 2 - 2 * cosine + UNDER_ROOT, 1.0)

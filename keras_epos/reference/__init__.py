@@ -9,7 +9,7 @@ strategies and returns `Terms`; a loss with proxies takes those as well. Only Nu
     terms.mean("active"), terms.weights, reference.gradient(terms, embeddings)
 """
 
-from keras_epos.reference import _pairs, _proxies, _ranking, _softmax, _triplets
+from keras_epos.reference import _pairs, _proxies, _ranking, _softmax, _triplets, _two_towers
 from keras_epos.reference._pairs import *
 from keras_epos.reference._proxies import *
 from keras_epos.reference._ranking import *
@@ -26,6 +26,7 @@ from keras_epos.reference._strategies import (
 )
 from keras_epos.reference._terms import Terms, empty_terms, gradient, numerical_gradient
 from keras_epos.reference._triplets import *
+from keras_epos.reference._two_towers import *
 
 __all__ = sorted(
     [
@@ -49,5 +50,6 @@ __all__ = sorted(
         *_ranking.__all__,
         *_softmax.__all__,
         *_triplets.__all__,
+        *_two_towers.__all__,
     ]
 )

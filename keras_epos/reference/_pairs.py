@@ -13,6 +13,7 @@ __all__ = [
     "margin",
     "ranked_list",
     "snr_contrastive",
+    "threshold_consistent",
 ]
 
 
@@ -170,4 +171,37 @@ def intra_pair_variance(
             terms.active[a] = terms.active[a] or hinges[a, j] > 0
             through_mean = factor * np.mean(list(hinges.values()))
             terms.weights[a, j] = number * 2 * sign * (hinges[a, j] - through_mean) / len(pairs)
+    return terms
+
+
+def threshold_consistent(
+    labels,
+    embeddings,
+    positive_margin=0.9,
+    negative_margin=0.5,
+    positive_weight=1.0,
+    negative_weight=1.0,
+    positives=everything,
+    negatives=everything,
+    ignore_label=None,
+):
+    """Zhang et al. 2024: the mean of `m+ - S_p` over the pairs below `m+`, and of `S_n - m-` over those above `m-`.
+
+    Totals are scaled to make the mean over the anchors that have pairs this sum.
+    """
+    terms, similarity = empty_terms(len(labels)), cosine(embeddings)
+    near, far = [], []
+    for a, pulled, pushed in sides(labels, similarity, positives, negatives, ignore_label):
+        near += [(a, p) for p in pulled if hinge(positive_margin - similarity[a, p])]
+        far += [(a, n) for n in pushed if hinge(similarity[a, n] - negative_margin)]
+        terms.valid[a] = bool(pulled or pushed)
+    number = terms.valid.sum()
+    for pairs, weight, sign, border in (
+        (near, positive_weight, -1, positive_margin),
+        (far, negative_weight, 1, negative_margin),
+    ):
+        for a, j in pairs:
+            terms.total[a] += number * weight * sign * (similarity[a, j] - border) / len(pairs)
+            terms.weights[a, j] = number * weight * sign / len(pairs)
+            terms.active[a] = 1
     return terms

@@ -13,8 +13,10 @@ from keras_epos.reference._similarity import unit
 from keras_epos.reference._terms import Terms, through_norm
 
 __all__ = [
+    "ada_face",
     "arc_face",
     "cos_face",
+    "mag_face",
     "normalized_softmax",
     "proxy_anchor",
     "proxy_gradients",
@@ -116,6 +118,75 @@ def with_margin(s, margin):
     # At an angle of 0 the root in it has no derivative, and 0 is taken for it.
     steep = np.sin(margin) * s / np.sqrt(1 - s**2) if abs(s) < 1 else 0.0
     return np.cos(angle + margin), np.cos(margin) + steep
+
+
+def ada_face(
+    labels,
+    embeddings,
+    proxies,
+    margin=0.4,
+    scale=64.0,
+    h=0.333,
+    momentum=0.99,
+    mean=20.0,
+    deviation=100.0,
+    ignore_label=None,
+    constants_at=None,
+):
+    """Kim et al. 2022: cross-entropy of `scale * S`, for the own class of `scale * (cos(angle - m z) - m (1 + z))`.
+
+    `m` is the margin and `z` the length of the embedding, less the moving `mean` and by the moving `deviation` after
+    this batch, times `h` and held in [-1, 1]. Lengths are those of `constants_at`, by default of the embeddings.
+    """
+    similarity = to_proxies(embeddings, proxies)
+    terms = empty_proxy_terms(similarity)
+    samples, classes = samples_and_classes(labels, len(proxies), ignore_label)
+    length = np.linalg.norm(embeddings if constants_at is None else constants_at, axis=1)
+    seen = np.clip([length[i] for i in samples if length[i]], 1e-3, 100)
+    if len(seen) > 1:
+        mean = momentum * mean + (1 - momentum) * np.mean(seen)
+        deviation = momentum * deviation + (1 - momentum) * np.std(seen, ddof=1)
+    for i in samples:
+        z = np.clip(h * (np.clip(length[i], 1e-3, 100) - mean) / (deviation + 1e-3), -1, 1)
+        s = similarity[i, labels[i], 0]
+        angle = np.arccos(np.clip(s, -1, 1)) - margin * z
+        slope = np.sin(angle) / np.sqrt(1 - s**2) if abs(s) < 1 and 0 < angle < np.pi else np.cos(margin * z)
+        slope = slope if 0 <= angle <= np.pi else 0.0
+        logits = {c: scale * similarity[i, c, 0] for c in classes}
+        logits[labels[i]] = scale * (np.cos(np.clip(angle, 0, np.pi)) - margin * (1 + z))
+        slopes = {c: scale * (slope if c == labels[i] else 1.0) for c in classes}
+        add_cross_entropy(terms, i, labels[i], logits, slopes)
+    return flat(terms)
+
+
+def mag_face(
+    labels,
+    embeddings,
+    proxies,
+    margin=(0.45, 0.8),
+    scale=64.0,
+    bounds=(10.0, 110.0),
+    length_weight=35.0,
+    ignore_label=None,
+):
+    """Meng et al. 2021: ArcFace with a margin that grows with the length `a`, plus `length_weight` times
+    `a / longest^2 + 1 / a`.
+
+    Beyond a right angle there is no margin. Weights are derivatives at fixed lengths, so they do not give the whole
+    gradient.
+    """
+    similarity = to_proxies(embeddings, proxies)
+    terms = empty_proxy_terms(similarity)
+    samples, classes = samples_and_classes(labels, len(proxies), ignore_label)
+    for i in samples:
+        a = np.clip(np.linalg.norm(embeddings[i]), *bounds)
+        s = similarity[i, labels[i], 0]
+        target, slope = with_margin(s, np.interp(a, bounds, margin)) if s > 0 else (s, 1.0)
+        logits = {c: scale * (target if c == labels[i] else similarity[i, c, 0]) for c in classes}
+        slopes = {c: scale * (slope if c == labels[i] else 1.0) for c in classes}
+        add_cross_entropy(terms, i, labels[i], logits, slopes)
+        terms.total[i] += length_weight * (a / bounds[1] ** 2 + 1 / a)
+    return flat(terms)
 
 
 def proxy_nca(labels, embeddings, proxies, temperature=1 / 9, denominator="all", ignore_label=None):

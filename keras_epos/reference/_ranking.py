@@ -1,4 +1,4 @@
-"""Losses that smooth the average precision of an anchor's ranking."""
+"""Losses that smooth a measure of an anchor's ranking: average precision, Recall@k, negatives before positives."""
 
 import numpy as np
 
@@ -8,6 +8,8 @@ from keras_epos.reference._terms import empty_terms, hinge
 
 __all__ = [
     "fast_ap",
+    "pnp",
+    "recall_at_k",
     "smooth_ap",
 ]
 
@@ -67,3 +69,80 @@ def smooth_ap(labels, embeddings, temperature=0.01, positives=everything, negati
                 terms.weights[a, x] += weight
                 terms.weights[a, p] -= weight
     return terms
+
+
+def pnp(
+    labels,
+    embeddings,
+    variant="Dq",
+    alpha=1.0,
+    b=2.0,
+    temperature=0.01,
+    positives=everything,
+    negatives=everything,
+    ignore_label=None,
+):
+    """Li et al. 2021: the mean over p of `f(N_p)`, `N_p = sum_n sigmoid((S_an - S_ap) / temperature)`."""
+    penalty, slope = {
+        "O": (lambda x: x, lambda x: 1),
+        "Iu": (lambda x: (1 + x) * np.log1p(x), lambda x: 1 + np.log1p(x)),
+        "Ib": (lambda x: (b * x - np.log1p(b * x)) / b**2, lambda x: x / (1 + b * x)),
+        "Ds": (np.log1p, lambda x: 1 / (1 + x)),
+        "Dq": (lambda x: 1 - (1 + x) ** -alpha, lambda x: alpha * (1 + x) ** -(alpha + 1)),
+    }[variant]
+    terms, similarity = empty_terms(len(labels)), cosine(embeddings)
+    for a, pulled, pushed in sides(labels, similarity, positives, negatives, ignore_label):
+        terms.valid[a] = 1
+        terms.active[a] = bool(pulled and pushed)
+        for p in pulled:
+            soft = soft_comparisons(similarity[a], p, pushed, temperature)
+            before = sum(soft.values())
+            terms.total[a] += penalty(before) / len(pulled)
+            for n in pushed:
+                weight = slope(before) * soft[n] * (1 - soft[n]) / temperature / len(pulled)
+                terms.weights[a, n] += weight
+                terms.weights[a, p] -= weight
+    return terms
+
+
+def recall_at_k(
+    labels,
+    embeddings,
+    k=(1, 2, 4, 8, 16),
+    temperature=0.01,
+    rank_temperature=1.0,
+    positives=everything,
+    negatives=everything,
+    ignore_label=None,
+):
+    """Patel et al. 2022: one minus the mean over k of `min(k, sum_p sigmoid((k - r_p) / rank_temperature))` by the
+    most that can be found, `min(k, |P|)`; `r_p = 1 + sum_x sigmoid((S_ax - S_ap) / temperature)`.
+    """
+    terms, similarity = empty_terms(len(labels)), cosine(embeddings)
+    for a, pulled, pushed in sides(labels, similarity, positives, negatives, ignore_label):
+        terms.valid[a] = 1
+        terms.active[a] = bool(pulled and pushed)
+        if not (pulled and pushed):
+            continue
+        soft = {p: soft_comparisons(similarity[a], p, pulled + pushed, temperature) for p in pulled}
+        for at in k:
+            most = min(at, len(pulled))
+            found = {p: sigmoid((at - 1 - sum(soft[p].values())) / rank_temperature) for p in pulled}
+            terms.total[a] += (1 - min(at, sum(found.values())) / most) / len(k)
+            if sum(found.values()) >= at:
+                continue
+            for p in pulled:
+                by_rank = found[p] * (1 - found[p]) / rank_temperature / most / len(k)
+                for x, s in soft[p].items():
+                    terms.weights[a, x] += by_rank * s * (1 - s) / temperature
+                    terms.weights[a, p] -= by_rank * s * (1 - s) / temperature
+    return terms
+
+
+def soft_comparisons(similarity, positive, references, temperature):
+    """Softly, whether each other reference comes before a positive, by the similarities to one anchor."""
+    return {x: sigmoid((similarity[x] - similarity[positive]) / temperature) for x in references if x != positive}
+
+
+def sigmoid(x):
+    return (1 + np.tanh(x / 2)) / 2

@@ -18,6 +18,7 @@ from keras_epos.retrieval._inspect import Finding, inspect
 from keras_epos.retrieval._list_measures import LIST_METRICS
 from keras_epos.retrieval._nearest import nearest
 from keras_epos.retrieval._open_set import open_set
+from keras_epos.retrieval._prefixes import recall_by_dim
 from keras_epos.retrieval._product import TIE
 from keras_epos.retrieval._threshold import Curve, Threshold
 from keras_epos.retrieval._verify import Verification, verify, verify_pairs
@@ -42,6 +43,7 @@ __all__ = [
     "inspect",
     "nearest",
     "open_set",
+    "recall_by_dim",
     "verify",
     "verify_pairs",
     "whiten",

@@ -23,10 +23,13 @@ from keras_epos.losses import (
     NCALoss,
     NPairsLoss,
     NTXentLoss,
+    PNPLoss,
     RankedListLoss,
+    RecallAtKLoss,
     SmoothAPLoss,
     SNRContrastiveLoss,
     SupConLoss,
+    ThresholdConsistentPenalty,
     TripletLoss,
     TupletMarginLoss,
 )
@@ -143,6 +146,19 @@ LOSSES = {
     "FastAP 23": Case(partial(FastAPLoss, 23), partial(reference.fast_ap, num_bins=23), mixed_signs=True),
     "Smooth-AP": Case(SmoothAPLoss, reference.smooth_ap, mixed_signs=True),
     "Smooth-AP 0.1": Case(partial(SmoothAPLoss, 0.1), partial(reference.smooth_ap, temperature=0.1), mixed_signs=True),
+    "PNP": Case(partial(PNPLoss, temperature=0.1), partial(reference.pnp, temperature=0.1)),
+    "PNP Ib": Case(
+        partial(PNPLoss, "Ib", b=3.0, temperature=0.2), partial(reference.pnp, variant="Ib", b=3.0, temperature=0.2)
+    ),
+    "threshold consistent": Case(
+        partial(ThresholdConsistentPenalty, 0.8, 0.3, 1.0, 0.5),
+        partial(reference.threshold_consistent, positive_margin=0.8, negative_margin=0.3, negative_weight=0.5),
+    ),
+    "Recall@k": Case(
+        partial(RecallAtKLoss, (1, 3), 0.2, 0.5),
+        partial(reference.recall_at_k, k=(1, 3), temperature=0.2, rank_temperature=0.5),
+        mixed_signs=True,
+    ),
 }
 
 # name: (what the constructor is given, the oracle's strategy)

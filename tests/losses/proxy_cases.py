@@ -10,8 +10,12 @@ from loss_cases import numpy, tensor
 
 from keras_epos import reference
 from keras_epos.losses import (
+    AdaFaceLoss,
     ArcFaceLoss,
     CosFaceLoss,
+    ElasticArcFaceLoss,
+    ElasticCosFaceLoss,
+    MagFaceLoss,
     NormalizedSoftmaxLoss,
     ProxyAnchorLoss,
     ProxyNCALoss,
@@ -30,16 +34,26 @@ class Case(NamedTuple):
         oracle: The function of `reference`.
         settings: Arguments of both.
         centers: Proxies of each class.
+        detached: Some factors are constants of a step, so its gradient is not that of its value. The oracle takes the
+            embeddings that they are computed from as `constants_at`.
+        by_length: The gradient also goes through the lengths of embeddings, which weights know nothing of.
     """
 
     make: object
     oracle: object
     settings: dict = {}
     centers: int = 1
+    detached: bool = False
+    by_length: bool = False
 
     @property
     def of_settings(self):
         return partial(self.oracle, **self.settings)
+
+
+def without_std(oracle):
+    """The oracle of a loss that draws its margins, where they do not vary."""
+    return lambda *batch, std, **settings: oracle(*batch, **settings)
 
 
 CASES = {
@@ -50,6 +64,18 @@ CASES = {
     "sub-center ArcFace": Case(
         SubCenterArcFaceLoss, reference.sub_center_arc_face, {"margin": 0.4, "scale": 16.0, "centers": 3}, 3
     ),
+    # Each batch alone, so that a second call of a loss is like the first.
+    "AdaFace": Case(
+        AdaFaceLoss, reference.ada_face, {"margin": 0.4, "scale": 8.0, "h": 0.7, "momentum": 0.0}, detached=True
+    ),
+    "MagFace": Case(
+        MagFaceLoss,
+        reference.mag_face,
+        {"margin": [0.3, 0.9], "scale": 8.0, "bounds": [1.5, 4.0], "length_weight": 2.0},
+        by_length=True,
+    ),
+    "ElasticArcFace": Case(ElasticArcFaceLoss, without_std(reference.arc_face), {"scale": 16.0, "std": 0.0}),
+    "ElasticCosFace": Case(ElasticCosFaceLoss, without_std(reference.cos_face), {"scale": 16.0, "std": 0.0}),
     "SoftTriple": Case(SoftTripleLoss, reference.soft_triple, {"centers": 3}, 3),
     "SoftTriple one center": Case(SoftTripleLoss, reference.soft_triple, {"centers": 1}, 1),
     "Proxy-NCA": Case(ProxyNCALoss, reference.proxy_nca, {"temperature": 1.0, "denominator": "others"}),

@@ -51,6 +51,14 @@ from keras_epos.losses._names import required_arguments
         ("fast_ap", {"num_bins": 0}, "`num_bins` must be an integer of at least 1"),
         ("fast_ap", {"num_bins": 2.5}, "`num_bins` must be an integer of at least 1"),
         ("smooth_ap", {"temperature": 0}, "`temperature` must be positive"),
+        ("pnp", {"variant": "D"}, "`variant` must be one of"),
+        ("pnp", {"alpha": 0}, "`alpha` must be positive"),
+        ("pnp", {"b": -1}, "`b` must be positive"),
+        ("pnp", {"temperature": 0}, "`temperature` must be positive"),
+        ("recall_at_k", {"k": 1}, "`k` must be a tuple"),
+        ("recall_at_k", {"k": (1, 0)}, "`k` must be an integer of at least 1"),
+        ("recall_at_k", {"temperature": 0}, "`temperature` must be positive"),
+        ("recall_at_k", {"rank_temperature": 0}, "`rank_temperature` must be positive"),
     ],
 )
 def test_settings_out_of_range(loss, settings, message):

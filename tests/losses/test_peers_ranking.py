@@ -15,9 +15,12 @@ from keras_epos.losses import (
     AngularLoss,
     FastAPLoss,
     IntraPairVarianceLoss,
+    PNPLoss,
     RankedListLoss,
+    RecallAtKLoss,
     SmoothAPLoss,
     SNRContrastiveLoss,
+    ThresholdConsistentPenalty,
 )
 
 pytestmark = pytest.mark.backend("tensorflow", "torch", reason="JAX is compared with the oracle")
@@ -149,6 +152,11 @@ def test_intra_pair_variance(entry, batch):
     check(IntraPairVarianceLoss(settings["pos_eps"], settings["neg_eps"], dtype="float64"), *golden(entry, batch))
 
 
+@pytest.mark.parametrize(("entry", "batch"), batches("threshold-consistent margin"))
+def test_threshold_consistent(entry, batch):
+    check(ThresholdConsistentPenalty(dtype="float64"), *golden(entry, batch))
+
+
 # --- average precision ---
 
 
@@ -191,3 +199,67 @@ def test_smooth_ap(entry, batch, ours):
         slope = reference.numerical_gradient(function, embeddings)
         np.testing.assert_allclose(numpy(expected[1]), slope, atol=1e-6 * np.abs(slope).max())
     assert numpy(loss(labels, embeddings)) == pytest.approx(ours, abs=1e-6)
+
+
+def pnp(labels, embeddings, settings, with_itself):
+    """The loss as one function of the embeddings, the anchor among its own positives or not."""
+    similarity, numbers = reference.cosine(embeddings), np.arange(len(labels))
+    alpha, b = settings.get("alpha", 1), settings.get("b", 2)
+    penalty = {
+        "O": lambda n: n,
+        "Iu": lambda n: (1 + n) * np.log(1 + n),
+        "Ib": lambda n: (b * n - np.log(1 + b * n)) / b**2,
+        "Ds": lambda n: np.log(1 + n),
+        "Dq": lambda n: 1 - (1 + n) ** -alpha,
+    }[settings["variant"]]
+    means = []
+    for a in range(len(labels)):
+        negative = labels != labels[a]
+        own = [p for p in numbers[labels == labels[a]] if with_itself or p != a]
+        exponent = [(similarity[a, negative] - similarity[a, p]) / settings["anneal"] for p in own]
+        means.append(np.mean([penalty((1 / (1 + np.exp(-one))).sum()) for one in exponent]))
+    return np.mean(means)
+
+
+@pytest.mark.parametrize(("entry", "batch"), batches("PNP O", "PNP Iu", "PNP Ib", "PNP Ds", "PNP Dq"))
+def test_pnp(entry, batch):
+    labels, embeddings, value, _ = golden(entry, batch)
+    settings = PML["entries"][entry]["settings"]
+    names = {"anneal": "temperature"}
+    loss = PNPLoss(**{names.get(name, name): one for name, one in settings.items()}, dtype="float64")
+    # The peer, as the authors' code, puts the anchor among its own positives; nothing else differs.
+    np.testing.assert_allclose(value, pnp(labels, embeddings, settings, True), rtol=1e-9)
+    found = numpy(loss(labels, embeddings))
+    np.testing.assert_allclose(found, pnp(labels, embeddings, settings, False), rtol=1e-9)
+    assert found > 1.1 * value
+
+
+def test_recall_at_k():
+    found = json.loads((Path(__file__).parent / "golden" / "authors.json").read_text())["entries"]["Recall@k"]
+    labels, rows = (np.array(PML["batches"]["balanced"][key]) for key in ("labels", "embeddings"))
+
+    def mean(rows, with_itself):
+        similarity, numbers, losses = reference.cosine(rows), np.arange(len(rows)), []
+        for a in numbers:
+            others = numbers if with_itself else np.delete(numbers, a)
+            own = [p for p in others if labels[p] == labels[a] and p != a]
+            soft = [1 / (1 + np.exp((similarity[a, p] - similarity[a, others[others != p]]) / 0.1)) for p in own]
+            rank = 1 + np.array([one.sum() for one in soft])
+            recalls = [min(k, (1 / (1 + np.exp(rank - k))).sum()) / min(k, len(own)) for k in (1, 2)]
+            losses.append(1 - np.mean(recalls))
+        return np.mean(losses)
+
+    # In the authors' code the query is one of its own references, so ranks begin at 2; nothing else differs.
+    (found,) = found["batches"].values()
+    np.testing.assert_allclose(found["value"], mean(rows, True), rtol=1e-9)
+    slope = reference.numerical_gradient(lambda rows: mean(rows, True), rows)
+    np.testing.assert_allclose(along_the_sphere(found["gradient"], rows), slope, atol=1e-7)
+    ours = RecallAtKLoss((1, 2), 0.1, dtype="float64")
+    np.testing.assert_allclose(numpy(ours(labels, rows)), mean(rows, False), rtol=1e-9)
+    assert numpy(ours(labels, rows)) < found["value"] - 0.05
+
+
+def along_the_sphere(gradient, rows):
+    """A gradient by unit rows without the part along them."""
+    gradient = np.asarray(gradient)
+    return gradient - np.sum(gradient * rows, axis=1, keepdims=True) * rows

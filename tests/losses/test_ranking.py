@@ -116,3 +116,42 @@ def test_positives_on_a_sphere_are_at_rest_in_ranked_list():
     loss = losses.RankedListLoss(1.2, 0.5, dtype="float64")
     assert numpy(loss(labels, rows)) == 0
     assert numpy(losses.RankedListLoss(1.2, 0.6, dtype="float64")(labels, rows)) > 0
+
+
+# --- negatives before positives, Recall@k ---
+
+
+@pytest.mark.parametrize("variant", ["O", "Iu", "Ds"])
+def test_variants_of_pnp(variant):
+    labels, embeddings = batch(seed=3)
+    expected = reference.pnp(labels, embeddings, variant, temperature=0.2)
+    loss = losses.PNPLoss(variant, temperature=0.2, dtype="float64")
+    value, slope = value_and_gradient(loss, labels, tensor(embeddings))
+    np.testing.assert_allclose(value, expected.mean(), rtol=1e-9)
+    np.testing.assert_allclose(numpy(slope), reference.gradient(expected, embeddings), rtol=1e-8, atol=1e-11)
+
+
+def test_decreasing_pnp_leaves_a_far_positive_in_peace_and_increasing_pnp_does_not():
+    # Two negatives are nearly before the near positive, and many before the far one.
+    angles = np.deg2rad([0, 20, 120, 21, 22, *range(60, 100, 4)])
+    labels = np.array([0, 0, 0, *[1] * 12])
+    rows = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+    def pull(variant):
+        weights = numpy(losses.PNPLoss(variant, temperature=0.1, dtype="float64").pair_weights(labels, rows))
+        return weights[0, 2] / weights[0, 1]
+
+    assert pull("Dq") < 0.1 * pull("O")
+    assert pull("Ds") < 0.4 * pull("O")
+    assert pull("Iu") > 1.5 * pull("O")
+
+
+def test_recall_beyond_what_k_results_can_hold_has_no_gradient():
+    # Four copies share the ranks 1 to 4, softly 2.5 each: their parts add up to more than one result can be.
+    labels = np.array([0, 0, 0, 0, 0, 1])
+    rows = np.array([[1.0, 0.0]] * 5 + [[0.0, 1.0]])
+    loss = losses.RecallAtKLoss((1,), rank_temperature=20.0, reduction=None, dtype="float64")
+    expected = reference.recall_at_k(labels, rows, (1,), rank_temperature=20.0)
+    np.testing.assert_allclose(numpy(loss(labels, rows)), expected.total, atol=1e-12)
+    assert not expected.total.any()
+    assert not numpy(loss.pair_weights(labels, rows)).any()

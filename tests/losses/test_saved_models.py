@@ -35,6 +35,8 @@ LOSSES = [
     losses.EasyPositiveHardNegativeLoss(0.2, semi_hard=True, ignore_label=-1),
     losses.FastAPLoss(12, positives=Easy(2)),
     losses.SmoothAPLoss(0.05, positives="easy", average_over="active"),
+    losses.PNPLoss("Ib", b=3.0, positives="easy"),
+    losses.RecallAtKLoss((1, 3), 0.05),
 ]
 
 READ = """

@@ -98,6 +98,11 @@ SMOOTH_AP = """AP of each row with the row ITSELF among its positives (similarit
 included, of R(j, class) / R(j, all), where R(j, set) = 1 + sum over k in the set, k != j, of sigmoid((S_ik - S_ij) /
 temperature), k = i included; 1 - AP, mean over rows. Rows must be sorted by class, classes of one size, and the reshape
 is right only when the batch has as many classes as samples of each."""
+PNP = """for each row, with the row ITSELF among its positives (similarity 1): mean over the class, itself included, of
+f(N_p), N_p = sum over negatives of sigmoid((S_an - S_ap) / anneal); mean over rows with positives. f by variant: O N,
+Iu (1 + N) log(1 + N), Ib (b N - log(1 + b N)) / b^2, Ds log(1 + N), Dq 1 - (1 + N)^-alpha."""
+TCM = """mean of margin_plus - S_ap over the ordered positive pairs of at most margin_plus, plus the mean of
+S_an - margin_minus over the ordered negative pairs of at least margin_minus; a mean without pairs is 0."""
 PROXY_NCA = """for each row: -log softmax_c(-softmax_scale |x - w_c|^2) of its class over ALL classes (the paper leaves
 the own proxy out of the sum), unit rows and unit proxies; mean over rows."""
 PROXY_ANCHOR = """per class c over the batch: log(1 + sum of exp(-alpha (S_xc - margin)) over its samples), summed over
@@ -263,6 +268,12 @@ ENTRIES = {
     "FastAP 20": Entry("FastAPLoss", {"num_bins": 20}, MEAN, SQUARED, FAST_AP),
     "SmoothAP": Entry("SmoothAPLoss", {"temperature": 0.01}, MEAN, COSINE, SMOOTH_AP, batches=("balanced",)),
     "SmoothAP 0.1": Entry("SmoothAPLoss", {"temperature": 0.1}, MEAN, COSINE, SMOOTH_AP, batches=("balanced",)),
+    "PNP O": Entry("PNPLoss", {"variant": "O", "anneal": 0.01}, MEAN, COSINE, PNP),
+    "PNP Iu": Entry("PNPLoss", {"variant": "Iu", "anneal": 0.1}, MEAN, COSINE, PNP),
+    "PNP Ib": Entry("PNPLoss", {"variant": "Ib", "b": 2, "anneal": 0.1}, MEAN, COSINE, PNP),
+    "PNP Ds": Entry("PNPLoss", {"variant": "Ds", "anneal": 0.1}, MEAN, COSINE, PNP),
+    "PNP Dq": Entry("PNPLoss", {"variant": "Dq", "alpha": 4, "anneal": 0.1}, MEAN, COSINE, PNP),
+    "threshold-consistent margin": Entry("ThresholdConsistentMarginLoss", {}, MEAN, COSINE, TCM),
     "Proxy-NCA": Entry(
         "ProxyNCALoss", {"softmax_scale": 1}, MEAN, SQUARED, PROXY_NCA, weights="proxies", batches=AND_RAW
     ),
