@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_epos._checks import integer
 from keras_epos._rows import blocks
+from keras_epos.gallery._files import check, damaged, written
 
 # Rows that an index is trained on, at most.
 _TRAINED = 2**17
@@ -18,8 +19,8 @@ class Faiss:
 
     The index names candidates and the gallery ranks them by their exact similarity, so what is found is right and what
     may be missed is measured by `Gallery.recall_of_engine`. The index is built at the first search, in memory, beside
-    the rows that the gallery keeps; rows that are added later are appended to it. It is not saved: a loaded gallery
-    builds it again.
+    the rows that the gallery keeps; rows that are added later are appended to it. `Gallery.save` writes what is built
+    into the folder, and a loaded gallery goes on from there.
 
     Args:
         factory: What `faiss.index_factory` takes: `"HNSW32"`, `"IVF1024,Flat"`, `"IVF1024,PQ64"`, `"IVF1024,RaBitQ"`.
@@ -52,13 +53,17 @@ def imported():
 
 
 class Index:
-    """An index over the rows of a gallery, by their places."""
+    """An index over the rows of a gallery, by their places.
 
-    def __init__(self, engine, dim):
+    Args:
+        made: An index of faiss that `engine.factory` has made, or `None` for a new one.
+    """
+
+    def __init__(self, engine, dim, made=None):
         faiss = imported()
         self._engine, self._lock = engine, threading.Lock()
         try:
-            self._index = faiss.index_factory(dim, engine.factory, faiss.METRIC_INNER_PRODUCT)
+            self._index = made or faiss.index_factory(dim, engine.factory, faiss.METRIC_INNER_PRODUCT)
             if engine.settings:
                 faiss.ParameterSpace().set_index_parameters(self._index, engine.settings)
         except RuntimeError as error:
@@ -66,6 +71,28 @@ class Index:
                 "`engine` must be an index that faiss knows for inner products and its settings. Received: "
                 f"engine={engine!r} for {dim} dimensions. faiss says: {error}"
             ) from error
+
+    def __len__(self):
+        return self._index.ntotal
+
+    def write(self, folder, name):
+        """Write the index into a file whose name begins with `name`; return what `read` takes."""
+        faiss, target = imported(), f"{name}.index.faiss"
+        with self._lock, written(folder / target) as file:
+            faiss.write_index(self._index, faiss.PyCallbackIOWriter(file.write))
+            return {"factory": self._engine.factory, "rows": len(self), "file": file.entry(target)}
+
+    @classmethod
+    def read(cls, folder, entry, engine, dim, verify):
+        """The index that `write` wrote, with the settings of `engine`."""
+        path = check(folder, entry["file"], verify)
+        try:
+            made = imported().read_index(str(path))
+        except RuntimeError as error:
+            raise damaged(path, f"faiss cannot read it ({error})") from error
+        if (made.d, made.ntotal) != (dim, entry["rows"]):
+            raise damaged(path, f"it holds {made.ntotal} rows of {made.d} and not {entry['rows']} of {dim}")
+        return cls(engine, dim, made)
 
     def extend(self, view):
         """Add the rows of the view that came after the last that is in the index."""

@@ -17,11 +17,11 @@ from keras_epos.gallery._segment import Segment
 
 MANIFEST = "gallery.json"
 FORMAT = 1
-_PART = re.compile(r"[0-9a-f]{16}\.(values|norms|rows|removed|items)\.(npy|jsonl)")
+_PART = re.compile(r"[0-9a-f]{16}\.((values|norms|rows|removed|items)\.(npy|jsonl)|index\.faiss)")
 _UNFINISHED = re.compile(r"\.[0-9a-f]{16}\.json")
 
 
-def write(folder, settings, segments, generation, known):
+def write(folder, settings, segments, generation, known, index=None):
     """Write the segments that are not there yet, and then the manifest: until its last step nothing has changed.
 
     Args:
@@ -29,15 +29,18 @@ def write(folder, settings, segments, generation, known):
         settings: What the manifest holds beside the segments, values that JSON knows.
         generation: That of the manifest that this one replaces, or `None` to replace any.
         known: As `Segment.read` takes it.
+        index: An `Index` to write, or what `Index.write` returned of one that stays, or `None`.
 
     Returns:
-        `(segments, generation)` as they are in the folder now.
+        `(segments, generation, index)` as they are in the folder now.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _check_own(folder)
-    names = [secrets.token_hex(8) for _ in segments]
+    names = [secrets.token_hex(8) for _ in [*segments, index]]
     try:
-        files = [segment.write(folder, name) for segment, name in zip(segments, names, strict=True)]
+        files = [segment.write(folder, name) for segment, name in zip(segments, names, strict=False)]
+        if index is not None and not isinstance(index, dict):
+            index = index.write(folder, names[-1])
         entries = [{"rows": len(segment), "files": own} for segment, own in zip(segments, files, strict=True)]
         found = _generation(folder)
         if generation is not None and found != generation:
@@ -52,7 +55,8 @@ def write(folder, settings, segments, generation, known):
             else Segment.read(folder, len(segment), settings["dim"], settings["storage"], own, known, verify=False)
             for segment, own in zip(segments, files, strict=True)
         ]
-        _replace(folder, {**settings, "format": FORMAT, "generation": found + 1, "segments": entries})
+        changed = {"format": FORMAT, "generation": found + 1, "segments": entries, "index": index}
+        _replace(folder, {**settings, **changed})
     except Exception as error:
         with contextlib.suppress(OSError):
             for path in [path for name in names for path in folder.glob(f"{name}.*")]:
@@ -62,19 +66,20 @@ def write(folder, settings, segments, generation, known):
             raise OSError(errno.ENOSPC, message, str(folder)) from error
         raise
     with contextlib.suppress(OSError):
-        _remove_leftovers(folder, {entry["name"] for own in files for entry in own.values()})
-    return segments, found + 1
+        _remove_leftovers(folder, {entry["name"] for entry in _entries(entries, index)})
+    return segments, found + 1, index
 
 
-def read(folder, known, verify):
-    """`(manifest, segments)` of a gallery's folder."""
+def read(folder, known, verify, index_of):
+    """`(manifest, segments, index)` of a gallery's folder, where `index_of(manifest)` reads the index."""
     for _ in range(10):
         manifest = _manifest(folder)
         try:
-            return manifest, [
+            segments = [
                 Segment.read(folder, one["rows"], manifest["dim"], manifest["storage"], one["files"], known, verify)
                 for one in manifest["segments"]
             ]
+            return manifest, segments, index_of(manifest)
         except (FileNotFoundError, ValueError):
             # A writer may have replaced the manifest meanwhile, and removed what the old one named: a file that is
             # opened a second time is missing, or seems damaged.
@@ -116,11 +121,18 @@ def _manifest(folder):
             f"`folder` must hold a gallery of format {FORMAT}. Received: {path} of format {manifest['format']}. Load "
             "it with the version of keras_epos that wrote it."
         )
-    for one in manifest["segments"]:
-        for entry in one["files"].values():
-            if not _PART.fullmatch(entry["name"]):
-                raise damaged(path, f"it names a file {entry['name']!r}")
+    for entry in _entries(manifest["segments"], manifest.get("index")):
+        if not _PART.fullmatch(entry["name"]):
+            raise damaged(path, f"it names a file {entry['name']!r}")
     return manifest
+
+
+def _entries(segments, index):
+    """Of all files that a manifest names."""
+    for one in segments:
+        yield from one["files"].values()
+    if index is not None:
+        yield index["file"]
 
 
 def _generation(folder):

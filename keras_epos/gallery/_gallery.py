@@ -70,8 +70,9 @@ class Gallery(Answers):
         self.folder, self._generation = None, None
         self._threshold = _threshold.checked(threshold)
         self._segments, self._known = [], {}
-        # Of faiss, and whether places have changed since it was built.
-        self._index, self._lock = None, threading.RLock()
+        # Of faiss, and what the folder holds of it: of all rows or the first, by their places.
+        self._index, self._saved_index = None, None
+        self._lock = threading.RLock()
 
     def __len__(self):
         return sum(segment.num_kept for segment in self._segments)
@@ -218,9 +219,12 @@ class Gallery(Answers):
     def save(self, folder):
         """Write the gallery into a folder, and bind it to that: what is added or removed later is written at once.
 
-        The folder holds `gallery.json`, arrays as `.npy` and items as JSON lines, nothing that is executed. It changes
-        as a whole: a process that is killed leaves the gallery that was there or the new one. One process may write at
-        a time; another that has loaded the same folder is refused when it writes.
+        The folder holds `gallery.json`, arrays as `.npy` and items as JSON lines, nothing that is executed; and the
+        index of faiss as far as a search has built it. What is added later is not in the file of the index, and is
+        appended to it after loading.
+
+        The folder changes as a whole: a process that is killed leaves the gallery that was there or the new one. One
+        process may write at a time; another that has loaded the same folder is refused when it writes.
 
         Args:
             folder: Missing, empty, or a gallery's, which is replaced.
@@ -233,8 +237,11 @@ class Gallery(Answers):
             raise ValueError("`dim` must be known before `save`. Received: dim=None. Add rows first, or pass `dim`.")
         with self._lock:
             generation = self._generation if folder == self.folder else None
-            self._segments, self._generation = _folder.write(
-                folder, self._settings(), self._segments, generation, self._known
+            index = self._index
+            if folder == self.folder and index is not None and self._saved_index is not None:
+                index = self._saved_index if self._saved_index["rows"] == len(index) else index
+            self._segments, self._generation, self._saved_index = _folder.write(
+                folder, self._settings(), self._segments, generation, self._known, index
             )
             self.folder = folder
 
@@ -255,12 +262,21 @@ class Gallery(Answers):
                 another model or fingerprint.
         """
         folder, known = Path(folder).absolute(), {}
-        manifest, segments = _folder.read(folder, known, verify)
+
+        def engine_in(manifest):
+            return engine_of(engine or (Faiss(**manifest["engine"]) if manifest["engine"] else "exact"))
+
+        def index_of(manifest):
+            entry, own = manifest.get("index"), engine_in(manifest)
+            if entry is not None and own is not None and own.factory == entry["factory"]:
+                return Index.read(folder, entry, own, manifest["dim"], verify)
+
+        manifest, segments, index = _folder.read(folder, known, verify, index_of)
         gallery = cls(
             fingerprint=manifest["fingerprint"],
             dim=manifest["dim"],
             storage=manifest["storage"],
-            engine=engine or (Faiss(**manifest["engine"]) if manifest["engine"] else "exact"),
+            engine=engine_in(manifest) or "exact",
             threshold=_threshold.of_json(manifest["threshold"]),
         )
         gallery._check_fingerprint(fingerprint)
@@ -269,6 +285,7 @@ class Gallery(Answers):
             gallery._model = model
         gallery._segments, gallery._known = segments, known
         gallery.folder, gallery._generation = folder, manifest["generation"]
+        gallery._index, gallery._saved_index = index, manifest["index"] if index is not None else None
         return gallery
 
     def _settings(self):
@@ -283,15 +300,15 @@ class Gallery(Answers):
     def _commit(self, segments, num_new=0):
         """Make these the segments of the gallery, in its folder first; `num_new` rows came with them."""
         with self._lock:
-            num_rows = num_new + sum(map(len, self._segments))
-            if self.folder is not None:
-                segments, self._generation = _folder.write(
-                    self.folder, self._settings(), segments, self._generation, self._known
-                )
-            self._segments = segments
-            if num_rows != sum(map(len, segments)):
+            index, saved = self._index, self._saved_index
+            if num_new + sum(map(len, self._segments)) != sum(map(len, segments)):
                 # Rows that were removed are gone, and others have taken their places.
-                self._index = None
+                index = saved = None
+            if self.folder is not None:
+                segments, self._generation, saved = _folder.write(
+                    self.folder, self._settings(), segments, self._generation, self._known, saved
+                )
+            self._segments, self._index, self._saved_index = segments, index, saved
 
     def _find(self, ids):
         """`{place in ids: (segment, row)}` of the ids that are in the gallery."""
