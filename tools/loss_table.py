@@ -36,6 +36,8 @@ SAME = {
 }
 # Where the definitions differ, and by how much; a test pins each.
 DIFFERS = {
+    "ada_face": "has none; the authors' code agrees to 1e-10 / 1e-7",
+    "mag_face": "has none; the authors' code agrees to 1e-10 / 1e-7",
     "angular": "the same value; PML leaves negatives undivided by their norm, which adds a gradient along the rows",
     "contrastive": "the same pair weights; PML adds the mean of the positives and that of the negatives, here it is one "
     "mean",
@@ -74,7 +76,7 @@ KERAS = """- `keras.losses.Circle` has the value of `CircleLoss` and another gra
 
 def main():
     agreement, of_tfa = agreements(), agreements_with_tfa()
-    tables = {False: [], True: []}
+    tables = {"pairs": [], "proxies": [], "towers": []}
     for name, loss in sorted(losses.LOSSES.items()):
         if loss is losses.EasyPositiveTripletLoss:
             continue
@@ -84,7 +86,8 @@ def main():
             agrees += ". TFA: " + of_tfa.get(name, OF_OTHER_INPUTS.get(name))
         cells = [f"`{loss.__name__}` {paper(loss)}", formula(loss), agrees]
         row = "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-        tables[issubclass(loss, losses.ProxyLoss)].append(row)
+        of_two = "towers" if issubclass(loss, losses.TwoTowerLoss) else "pairs"
+        tables["proxies" if issubclass(loss, losses.ProxyLoss) else of_two].append(row)
     text = f"""# All losses
 
 Made by `python tools/loss_table.py`; do not edit. `S` is the cosine similarity, `D` the Euclidean distance of unit rows, `a` the
@@ -102,7 +105,7 @@ A batch needs two classes, and two samples of a class. All take `positives=` and
 whose pairs are fixed.
 
 {HEAD}
-{chr(10).join(tables[False])}
+{chr(10).join(tables["pairs"])}
 
 `EasyPositiveTripletLoss` is `TripletLoss(positives="easy")`.
 
@@ -111,7 +114,14 @@ whose pairs are fixed.
 They compare samples with trained vectors, so a batch needs nothing. `y` is the class of sample `i`.
 
 {HEAD}
-{chr(10).join(tables[True])}
+{chr(10).join(tables["proxies"])}
+
+## Of two towers
+
+Each sample is a pair of two kinds, such as a query and a document. The model returns both embeddings, one behind the other.
+
+{HEAD}
+{chr(10).join(tables["towers"])}
 
 ## Other libraries
 
