@@ -22,7 +22,7 @@ def recall_by_dim(embeddings, labels, dims=None, **arguments):
         ValueError: If a number of dimensions is out of range, or as `evaluate` says.
 
     Examples:
-        >>> embeddings = np.array([[1.0, 0.0, 0.0], [0.8, 0.6, 0.0], [0.9, 0.0, 0.8], [0.9, 0.1, 0.8]])
+        >>> embeddings = np.array([[1.0, 0.0, 0.0], [0.8, 0.6, 0.0], [0.9, 0.1, 0.8], [0.9, 0.2, 0.8]])
         >>> keras_epos.retrieval.recall_by_dim(embeddings, np.array([0, 0, 1, 1]), dims=(2, 3))
         {2: 0.5, 3: 1.0}
     """
