@@ -1,5 +1,7 @@
 """The benchmarks, run as commands in a tiny setting: they end and print their tables. No figure is looked at."""
 
+import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -53,6 +55,14 @@ def test_fit(tmp_path):
     loss = "easy triplet, semi-hard"
     rows = [f"{loss} ({how}): in fit" for how in ("XLA", "graph")]
     assert "\nLeft to itself, fit takes here: " in check(tmp_path, "fit.py", *TINY, "--steps", 2, rows=rows)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process is killed so on Windows")
+def test_gallery_kills(tmp_path):
+    script = BENCHMARKS / "gallery_kills.py"
+    both = ["--lance"] if importlib.util.find_spec("lancedb") else []
+    printed = run(tmp_path, "--kills", 2, "--rows", 100, *both, script=script)
+    assert re.findall(r"(\w+): 2 kills, \d found .*, 0 damaged\n", printed) == ["folder", "LanceDB"][: 1 + len(both)]
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read as Linux tells it")
