@@ -1,5 +1,7 @@
 """The benchmarks, run as commands in a tiny setting: they end and print their tables. No figure is looked at."""
 
+import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -57,6 +59,14 @@ def test_fit(tmp_path):
 
 def test_fuzz_images(tmp_path):
     check(tmp_path, "fuzz_images.py", "--inputs", 200, "--batch", 50, rows=["jpeg", "png", "gif", "bmp", "webp", "all"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process is killed so on Windows")
+def test_gallery_kills(tmp_path):
+    script = BENCHMARKS / "gallery_kills.py"
+    both = ["--lance"] if importlib.util.find_spec("lancedb") else []
+    printed = run(tmp_path, "--kills", 2, "--rows", 100, *both, script=script)
+    assert re.findall(r"(\w+): 2 kills, \d found .*, 0 damaged\n", printed) == ["folder", "LanceDB"][: 1 + len(both)]
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read as Linux tells it")

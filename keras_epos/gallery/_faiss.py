@@ -90,8 +90,6 @@ class Index:
             made = imported().read_index(str(path))
         except RuntimeError as error:
             raise damaged(path, f"faiss cannot read it ({error})") from error
-        if (made.d, made.ntotal) != (dim, entry["rows"]):
-            raise damaged(path, f"it holds {made.ntotal} rows of {made.d} and not {entry['rows']} of {dim}")
         return cls(engine, dim, made)
 
     def extend(self, view):
