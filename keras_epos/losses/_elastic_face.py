@@ -24,8 +24,14 @@ class ElasticLoss(ProxyLoss):
         self.seed = seed
         self.generator = keras.random.SeedGenerator(seed)
 
-    def adopt(self, embedding_dim=None):
-        return [*super().adopt(embedding_dim), self.generator]
+    def build(self, embedding_dim):
+        super().build(embedding_dim)
+        # Keras saves no generators of random numbers, but weights.
+        state = self.generator.state
+        self.generator.state = self._layer.add_weight(
+            shape=state.shape, dtype=state.dtype, initializer="zeros", trainable=False, name="seed_state"
+        )
+        self.generator.state.assign(state.value)
 
     def formula_of(self, labels, embeddings, training):
         size, dtype = ops.shape(embeddings)[0], embeddings.dtype
