@@ -29,6 +29,8 @@ SETTINGS = {
     "nca": {"scale": 10.0},
     "lifted_structure": {"negatives": "hard"},
     "generalized_lifted_structure": {"negatives": "hard"},
+    # Lengths of a small network's embeddings; the defaults are for those of large ones.
+    "mag_face": {"bounds": (0.5, 50.0)},
 }
 # Losses that are made to be added to another one: that one, and their own weight.
 COMPANIONS = {
@@ -36,6 +38,10 @@ COMPANIONS = {
     # On raw embeddings, which nothing else keeps short.
     "n_pairs": (keras_epos.NormPenalty, 50.0),
 }
+# What is learned from pairs of two towers has nothing to learn here.
+FOR_LABELS = sorted(
+    name for name, loss in keras_epos.losses.LOSSES.items() if not issubclass(loss, keras_epos.TwoTowerLoss)
+)
 RATE = 1e-3
 PROXY_RATE = 10 * RATE
 
@@ -45,7 +51,7 @@ def parse_arguments():
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="folder with cars_train/ and devkit/ of Cars196")
     parser.add_argument("--backbone", default="EfficientNetV2B0", metavar="NAME", help=".keras file or application")
     parser.add_argument("--image-size", type=int, default=160, metavar="PIXELS", help="for the features of Cars196")
-    parser.add_argument("--losses", nargs="+", default=sorted(keras_epos.losses.LOSSES), metavar="NAME", help="which")
+    parser.add_argument("--losses", nargs="+", default=FOR_LABELS, choices=FOR_LABELS, metavar="NAME", help="which")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="runs of each loss")
     parser.add_argument("--steps", type=int, metavar="N", help="batches of a run; 250, Cars196 400")
     parser.add_argument("--out", type=Path, default=Path("runs/every_loss"), metavar="DIR", help="results and features")
@@ -154,7 +160,8 @@ def make(loss, positives, num_classes):
 
 def is_on_unit_rows(loss):
     parts = loss.losses.values() if isinstance(loss, keras_epos.WeightedSum) else [loss]
-    return all(getattr(part, "normalize", True) for part in parts)
+    by_length = (keras_epos.AdaFaceLoss, keras_epos.MagFaceLoss)
+    return all(getattr(part, "normalize", True) and not isinstance(part, by_length) for part in parts)
 
 
 # --- results ---

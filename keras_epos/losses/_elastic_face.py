@@ -53,7 +53,7 @@ class ElasticLoss(ProxyLoss):
 class ElasticArcFaceLoss(ElasticLoss):
     """ArcFace loss with a margin drawn for each sample in each step, so that no class is squeezed to one size.
 
-        loss_i = that of ArcFaceLoss with a margin from a normal distribution of mean `margin` and deviation `std`
+        loss_i = that of ArcFaceLoss with a margin drawn from a normal distribution of mean margin and deviation std
 
     In evaluation the margin is its mean. The seed's state is saved with the model.
 
@@ -90,7 +90,7 @@ class ElasticArcFaceLoss(ElasticLoss):
 class ElasticCosFaceLoss(ElasticLoss):
     """CosFace loss with a margin drawn for each sample in each step.
 
-        loss_i = that of CosFaceLoss with a margin from a normal distribution of mean `margin` and deviation `std`
+        loss_i = that of CosFaceLoss with a margin drawn from a normal distribution of mean margin and deviation std
 
     In evaluation the margin is its mean. The seed's state is saved with the model.
 
