@@ -70,7 +70,7 @@ def test_search_is_exact_with_all_ties(filled):
         ({"n": []}, lambda payload: False),
         ({"cam'`era.é": "' OR true --"}, lambda payload: False),
     ],
-    ids=str,
+    ids=range(10),
 )
 def test_where_is_asked_of_the_database(filled, where, function):
     gallery, oracle, _, queries = filled
