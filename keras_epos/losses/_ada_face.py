@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_epos._checks import number
 from keras_epos._pairs import masked_sum
-from keras_epos.losses._lengths import lengths, turned
+from keras_epos.losses._lengths import cos, lengths, turned
 from keras_epos.losses._names import registered
 from keras_epos.losses._proxy_loss import ProxyLoss, softmax_terms
 
@@ -100,8 +100,8 @@ class AdaFaceLoss(ProxyLoss):
     def formula(self, similarity, own, other, quality):
         target = masked_sum(similarity, own)[:, None]
         angle = -self.margin * quality
-        beyond = ops.logical_and(angle < 0, target > ops.cos(angle))
-        behind = ops.logical_and(angle > 0, target < -ops.cos(angle))
+        beyond = ops.logical_and(angle < 0, target > cos(angle))
+        behind = ops.logical_and(angle > 0, target < -cos(angle))
         target = ops.where(beyond, 1.0, ops.where(behind, -1.0, turned(target, angle)))
         target = target - self.margin * (1 + quality)
         return softmax_terms(self.scale * ops.where(own, target, similarity), own, other)

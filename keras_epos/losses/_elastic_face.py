@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_epos._checks import number
 from keras_epos._pairs import masked_sum
-from keras_epos.losses._lengths import turned
+from keras_epos.losses._lengths import cos, sin, turned
 from keras_epos.losses._names import registered
 from keras_epos.losses._proxy_loss import ProxyLoss, softmax_terms
 
@@ -82,8 +82,8 @@ class ElasticArcFaceLoss(ElasticLoss):
         super().__init__(num_classes, margin, std, scale, seed, **shared)
 
     def beyond_margin(self, similarity, margin):
-        far = similarity <= -ops.cos(margin)
-        return ops.where(far, similarity - margin * ops.sin(margin), turned(similarity, margin))
+        far = similarity <= -cos(margin)
+        return ops.where(far, similarity - margin * sin(margin), turned(similarity, margin))
 
 
 @registered("elastic_cos_face")

@@ -1,5 +1,6 @@
 """Lengths of embeddings, and angles that grow by them: what face losses take the quality of a sample from."""
 
+import keras
 from keras import ops
 
 
@@ -21,4 +22,21 @@ def turned(similarity, angle):
     # The root has no derivative at 0, and rounding can leave less.
     is_between = squared_sine > 0
     sine = ops.where(is_between, ops.sqrt(ops.where(is_between, squared_sine, 1.0)), 0.0)
-    return similarity * ops.cos(angle) - sine * ops.sin(angle)
+    return similarity * cos(angle) - sine * sin(angle)
+
+
+def cos(angle):
+    return _of_backend().cos(angle)
+
+
+def sin(angle):
+    return _of_backend().sin(angle)
+
+
+def _of_backend():
+    """Keras on JAX rounds float64 angles to float32."""
+    if keras.backend.backend() != "jax":
+        return ops
+    import jax.numpy
+
+    return jax.numpy
