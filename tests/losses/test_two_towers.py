@@ -150,11 +150,13 @@ def test_two_towers_learn_with_the_weights_of_the_loss(loss, tmp_path):
     model = keras_epos.MetricLearningModel(inputs, keras.layers.Concatenate()(towers))
     model.compile(keras.optimizers.Adam(0.05), loss=loss)
     before = [numpy(weight) for layer in loss.adopt() for weight in layer.weights]
-    history = model.fit(sides, np.arange(256), batch_size=64, epochs=8, verbose=0).history
-    assert history["positive_similarity"][-1] > history["positive_similarity"][0] + 0.3
-    assert set(loss.statistic_names) < set(history)
+    first = model.fit(sides, np.arange(256), batch_size=64, epochs=2, verbose=0).history
+    # After two epochs: later they come back to near where they began.
     after = [numpy(weight) for layer in loss.adopt() for weight in layer.weights]
     assert all(abs(one - other) > 0.02 for one, other in zip(before, after, strict=True))
+    history = model.fit(sides, np.arange(256), batch_size=64, epochs=8, verbose=0).history
+    assert history["positive_similarity"][-1] > first["positive_similarity"][0] + 0.3
+    assert set(loss.statistic_names) < set(history)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     outputs = model.predict(sides, verbose=0)
