@@ -3,7 +3,7 @@
 import datetime
 import json
 import time
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from keras_epos._rows import blocks
 from keras_epos.gallery import _threshold, _where
 from keras_epos.gallery._answers import Answers
 from keras_epos.gallery._items import Items, checked_ids, checked_labels, checked_payload, objects
+from keras_epos.gallery._lance_text import among, column, equal_texts, text
 from keras_epos.gallery._results import Found
 from keras_epos.gallery._search import in_order
 
@@ -147,7 +148,7 @@ class LanceGallery(Answers):
                 f"{len(absent) - 1} others."
             )
         if texts:
-            self._table.delete(_among("id", texts))
+            self._table.delete(among("id", texts))
 
     def search(self, queries, k=10, where=None, fingerprint=None):
         """The `k` most similar rows of each query, as `keras_epos.Gallery.search` returns them.
@@ -223,10 +224,10 @@ class LanceGallery(Answers):
         if self._table is None:
             vector = pa.field(_FIELD, pa.list_(pa.float32(), dim), metadata={_KEY: self._about(self._threshold)})
             columns = [("id", pa.string()), ("order", pa.int64()), ("label", pa.string()), ("payload", pa.string())]
-            columns += [(_column(name), pa.string()) for name in names]
+            columns += [(column(name), pa.string()) for name in names]
             self._table = self._database.create_table(self._name, schema=pa.schema([*columns, vector]))
             self.dim = dim
-        new = [_column(name) for name in names if _column(name) not in self._table.schema.names]
+        new = [column(name) for name in names if column(name) not in self._table.schema.names]
         if new:
             self._table.add_columns([pa.field(name, pa.string()) for name in new])
 
@@ -237,7 +238,7 @@ class LanceGallery(Answers):
         """Those of the ids that are in the table."""
         present = set()
         for start in range(0, len(texts) if self._table is not None else 0, _ROWS):
-            query = self._table.search().where(_among("id", texts[start : start + _ROWS])).select(["id"]).limit(_ROWS)
+            query = self._table.search().where(among("id", texts[start : start + _ROWS])).select(["id"]).limit(_ROWS)
             present.update(query.to_arrow()["id"].to_pylist())
         return present
 
@@ -251,12 +252,12 @@ class LanceGallery(Answers):
         parts = []
         for name, wanted in (where or {}).items():
             values = list(wanted) if isinstance(wanted, (list, tuple, set, frozenset)) else [wanted]
-            texts = sorted({text for value in values for text in _equal_texts(value)})
-            if self._table is None or _column(name) not in self._table.schema.names:
+            texts = sorted({text for value in values for text in equal_texts(value)})
+            if self._table is None or column(name) not in self._table.schema.names:
                 parts.append("true" if "null" in texts else "false")
                 continue
-            some = [_among(f"`{_column(name)}`", texts)] if texts else ["false"]
-            parts.append(" OR ".join(some + [f"`{_column(name)}` IS NULL"] * ("null" in texts)))
+            some = [among(f"`{column(name)}`", texts)] if texts else ["false"]
+            parts.append(" OR ".join(some + [f"`{column(name)}` IS NULL"] * ("null" in texts)))
         return " AND ".join(f"({part})" for part in parts) or None
 
     def _found(self, rows, k, condition, is_exact):
@@ -325,12 +326,12 @@ def _reader(schema, rows, texts, labels, payload, first):
                 "id": [texts[row] for row in part],
                 "order": (first + part).tolist(),
                 "label": [json.dumps(labels[row]) for row in part],
-                "payload": [_text(payload[row]) for row in part],
+                "payload": [text(payload[row]) for row in part],
             }
             for name in schema.names:
-                if name.startswith(_column("")):
-                    key = unquote(name.removeprefix(_column("")))
-                    columns[name] = [_text(payload[row][key]) if key in payload[row] else None for row in part]
+                if name.startswith(column("")):
+                    key = unquote(name.removeprefix(column("")))
+                    columns[name] = [text(payload[row][key]) if key in payload[row] else None for row in part]
             unit = rows.unit(part).astype(np.float32)
             columns[_FIELD] = pa.FixedSizeListArray.from_arrays(pa.array(unit.reshape(-1)), rows.dim)
             arrays = [pa.array(columns[field.name], field.type) for field in schema]
@@ -341,32 +342,6 @@ def _reader(schema, rows, texts, labels, payload, first):
 
 def _matrix(vectors, dim):
     return vectors.combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
-
-
-def _column(name):
-    """The column of a field of the payload. A column's name may hold neither dots nor backticks."""
-    return "payload:" + quote(name, safe="").replace(".", "%2E")
-
-
-def _text(value):
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
-
-
-def _equal_texts(value):
-    """The JSON of all that Python takes for equal: `1`, `1.0` and `True` are."""
-    if isinstance(value, (bool, int, float)):
-        alike = [value, float(value)]
-        if float(value).is_integer():
-            alike.append(int(value))
-        if value in (0, 1):
-            alike.append(bool(value))
-        return {_text(one) for one in alike if one == value}
-    return {_text(value)}
-
-
-def _among(column, texts):
-    quoted = ", ".join("'" + text.replace("'", "''") + "'" for text in texts)
-    return f"{column} IN ({quoted})"
 
 
 def _names_of(database):

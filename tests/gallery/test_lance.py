@@ -68,9 +68,10 @@ def test_search_is_exact_with_all_ties(filled):
         ({"absent": None}, lambda payload: True),
         ({"absent": 1}, lambda payload: False),
         ({"n": []}, lambda payload: False),
+        ({"n": [10**400, 2]}, lambda payload: payload.get("n") == 2),
         ({"cam'`era.é": "' OR true --"}, lambda payload: False),
     ],
-    ids=range(10),
+    ids=range(11),
 )
 def test_where_is_asked_of_the_database(filled, where, function):
     gallery, oracle, _, queries = filled
