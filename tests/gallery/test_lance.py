@@ -94,6 +94,13 @@ def test_it_changes_as_a_gallery_does(filled, tmp_path):
     assert len(gallery) == len(again) == 300
 
 
+def test_more_copies_than_candidates_stand_in_order(lancedb, tmp_path):
+    gallery = LanceGallery(tmp_path)
+    for start in (200, 100, 0):
+        gallery.add(np.ones((100, 4)), range(start, start + 100))
+    assert gallery.search(np.ones((2, 4)), 3).ids.tolist() == [[200, 201, 202]] * 2
+
+
 def test_match_and_threshold(filled, tmp_path):
     gallery, _, rows, queries = filled
     own = keras_epos.Gallery(threshold=0.5)
