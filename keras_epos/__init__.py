@@ -15,7 +15,14 @@ except ImportError as error:
     ) from error
 
 from keras_epos import collapse, curriculum, data, gallery, hierarchy, losses, mining, retrieval, same_class
-from keras_epos.callbacks import BestInterpolation, CollapseMonitor, HierarchyRebuild, RecallAtK, StageByEpoch
+from keras_epos.callbacks import (
+    BestInterpolation,
+    CollapseMonitor,
+    FrozenBaseline,
+    HierarchyRebuild,
+    RecallAtK,
+    StageByEpoch,
+)
 from keras_epos.data import datasets
 from keras_epos.gallery import Gallery
 from keras_epos.losses import *
@@ -37,6 +44,7 @@ __all__ = sorted(
         "DistanceWeighted",
         "Easy",
         "EmbeddingModel",
+        "FrozenBaseline",
         "Gallery",
         "Hard",
         "HierarchyRebuild",

@@ -12,7 +12,7 @@ from keras_epos.callbacks._baseline import behind, check_baseline, has_stepped
 from keras_epos.callbacks._neighbors import check_neighbors, check_prefix
 from keras_epos.callbacks._one_point import BATCH_NORMALIZATION, NUM_TRIED, differs_in_training_mode, is_one_point
 from keras_epos.callbacks._outputs import check_output
-from keras_epos.callbacks._sources import check_first_batch, copied, embed, gallery_source, source
+from keras_epos.callbacks._sources import check_first_batch, copied, embed, labeled_source, source
 from keras_epos.retrieval._checks import check_metrics, check_ranks
 from keras_epos.retrieval._evaluate import check_ahead
 
@@ -99,13 +99,14 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
         check_prefix(prefix)
         check_baseline(baseline)
         self._queries = source("images", images, labels, batch_size)
-        self._references = None if gallery is None else gallery_source(gallery, batch_size)
+        self._references = None if gallery is None else labeled_source("gallery", gallery, batch_size)
         self.metrics = check_metrics(metrics, retrieval.METRICS)
         self.k = check_ranks(k) if "recall" in self.metrics else ()
         self.ids = None if ids is None else copied(ids)
         self.gallery_ids = None if gallery_ids is None else copied(gallery_ids)
         self.same_class = same_class
         self.output = output
+        self.batch_size = batch_size
         self.prefix = prefix
         self.every = every
         self.history = []
@@ -118,12 +119,13 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
 
     def __repr__(self):
         # Keras shows this when the callback stands among the metrics.
-        return "<RecallAtK, a callback: pass it to fit(callbacks=[...])>"
+        return f"<{type(self).__name__}, a callback: pass it to fit(callbacks=[...])>"
 
     def evaluate(self, model):
         """What `keras_epos.retrieval.evaluate` returns for the embeddings of `model`."""
-        results, embeddings = self._evaluate(model, self.output)
-        self._tell_of_one_point(model, embeddings)
+        embedded = self._embedded(model, self.output)
+        results = self._judged(*embedded)
+        self._tell_of_one_point(model, embedded[0])
         return results
 
     def on_train_begin(self, logs=None):
@@ -131,10 +133,10 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
         self._told_of_harm = None
         check_neighbors(self, {self.prefix + name for name in self._names()})
         if self._measure_baseline and self.baseline is None and not has_stepped(self.model):
-            self.baseline = {"start": self._evaluate(self.model, self.output)[0]}
+            self.baseline = {"start": self._judged(*self._embedded(self.model, self.output))}
             features = pooled_features(self.model)
             if features is not None:
-                self.baseline["backbone"] = self._evaluate(features, None)[0]
+                self.baseline |= self._baseline_of(features)
         else:
             for images in (self._queries, self._references):
                 if images is not None:
@@ -160,13 +162,17 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         self._tell_of_harm()
 
-    def _evaluate(self, model, output):
-        embeddings, labels = embed(model, self._queries, output)
-        gallery_embeddings, gallery_labels = None, None
-        if self._references is not None:
-            gallery_embeddings, gallery_labels = embed(model, self._references, output)
-        results = retrieval.evaluate(embeddings, labels, gallery_embeddings, gallery_labels, **self._question())
-        return results, embeddings
+    def _baseline_of(self, features):
+        """What the model can do without its head, from the model of the pooled features of its backbone."""
+        return {"backbone": self._judged(*self._embedded(features, None))}
+
+    def _embedded(self, model, output):
+        """Embeddings and labels, then those of the gallery or two times `None`."""
+        gallery = (None, None) if self._references is None else embed(model, self._references, output)
+        return *embed(model, self._queries, output), *gallery
+
+    def _judged(self, *embedded):
+        return retrieval.evaluate(*embedded, **self._question())
 
     def _question(self):
         return {
@@ -194,7 +200,7 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
     def _tell_of_harm(self):
         if self._told_of_one_point:
             return
-        sentence = behind(self.baseline or {}, self.history, self.judged_by)
+        sentence = behind(self.baseline or {}, self.history, self.judged_by, type(self).__name__)
         if sentence and sentence != self._told_of_harm:
             # On a line of its own: the progress line of the epoch is still being written.
             print(f"\n{sentence}")
