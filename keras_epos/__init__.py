@@ -29,7 +29,7 @@ from keras_epos.losses import *
 from keras_epos.mining import All, DistanceWeighted, Easy, Hard, Random, SemiHard
 from keras_epos.retrieval import Threshold, calibrate
 from keras_epos.serving import export, export_savedmodel
-from keras_epos.training import EmbeddingModel, MetricLearningModel, OrientedGradients
+from keras_epos.training import BNNeckModel, EmbeddingModel, MetricLearningModel, OrientedGradients
 
 __version__ = "0.1.0"
 
@@ -39,6 +39,7 @@ del LOSSES, LossResult, Terms, get  # noqa: F821
 __all__ = sorted(
     [
         "All",
+        "BNNeckModel",
         "BestInterpolation",
         "CollapseMonitor",
         "DistanceWeighted",

@@ -51,7 +51,8 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
         gallery_ids: `(G,)`, the ids in the gallery.
         same_class: `"equal"`, `"share_a_label"` for labels that are rows of zeros and ones `(N, L)`, or a function of
             the labels; see `keras_epos.retrieval.evaluate`.
-        output: Which output of the model is the embedding, when it has several: the name or key, or the place.
+        output: Which output of the model is the embedding, when it has several: the name or key, or the place. By
+            default the one called `"embedding"`.
         batch_size: Images embedded at once, when they come as arrays.
         prefix: Put before the names in the logs.
         every: Epochs from one measurement to the next. The first and the last epoch of a `fit` are always measured,

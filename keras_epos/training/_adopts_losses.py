@@ -137,7 +137,7 @@ class AdoptsLosses(KnownArguments):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         with recording(training) as here:
-            total = super().compute_loss(x, y, y_pred, sample_weight, training)
+            total = super().compute_loss(x, self._of_outputs(y), y_pred, sample_weight, training)
         shares = [1.0] if self._has_other_losses else []
         for prefix, loss in zip(self._prefixes, self._embedding_losses, strict=True):
             result, weights = here.results[id(loss)]
@@ -148,8 +148,18 @@ class AdoptsLosses(KnownArguments):
             self._loss_tracker.weigh(functools.reduce(keras.ops.maximum, shares), training)
         return total
 
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return super().compute_metrics(x, self._of_outputs(y), y_pred, sample_weight)
+
+    def _of_outputs(self, targets):
+        """Targets of each output: labels that come once are those of all outputs."""
+        is_one = len(self.output_dims) > 1 and hasattr(targets, "shape")
+        return dict.fromkeys(self.output_dims, targets) if is_one else targets
+
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **arguments):
         """As `keras.Model.fit`. A run whose batches hold no pairs is said to in one warning.
+
+        Labels that come once, and not in a dictionary by output, are those of every output.
 
         `shuffle` is for arrays and finite `PyDataset`s; other data come as they are, and Keras warns of it if given.
 

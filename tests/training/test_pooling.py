@@ -63,3 +63,17 @@ def test_the_exponent_is_trained_and_saved(tmp_path):
 def test_poolings_that_cannot_be(backbone, pooling, message):
     with pytest.raises(ValueError, match=message):
         EmbeddingModel(backbone(), 2, pooling=pooling)
+
+
+def test_a_model_with_gem_is_resumed_as_it_was(tmp_path):
+    """The exponent stands behind the head in the order of the weights, by which the optimizer's state is saved."""
+    model = EmbeddingModel(maps(), 2, pooling="gem")
+    model.compile("adam", loss="triplet", run_eagerly=True)
+    images, labels = RNG.normal(size=(8, 4, 4, 1)).astype("float32"), np.arange(8) % 2
+    model.fit(images, labels, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for one, other in zip(
+        [*model.weights, *model.optimizer.variables], [*loaded.weights, *loaded.optimizer.variables], strict=True
+    ):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(one), keras.ops.convert_to_numpy(other))
