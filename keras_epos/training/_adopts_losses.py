@@ -2,15 +2,15 @@
 
 import functools
 import json
-import types
 import warnings
 
 import keras
 import numpy as np
 
 from keras_epos._config import KnownArguments
-from keras_epos._keras_private import DotNotTrackScope, is_grain_dataset, is_tf_dataset, is_torch_dataloader
+from keras_epos._keras_private import DotNotTrackScope
 from keras_epos.losses._recording import recording
+from keras_epos.training._inputs import as_keras_takes, can_be_shuffled, refuse_pairs
 from keras_epos.training._loss_structure import resolved, warn_of_classification
 from keras_epos.training._means import EpochLoss, LossOfEachOutput, MeasuredMean
 from keras_epos.training._optimizers import by_part, scaled
@@ -171,13 +171,15 @@ class AdoptsLosses(KnownArguments):
         refuse_pairs(x, getattr(self, "backbone", self))
         refuse_cut_targets(y)
         validation = arguments.get("validation_data")
-        refuse_cut_targets(validation[1] if isinstance(validation, (tuple, list)) else None)
+        if isinstance(validation, (tuple, list)):
+            refuse_cut_targets(validation[1])
+            arguments["validation_data"] = as_keras_takes(validation[0]), *validation[1:]
         if self._embedding_losses:
             callbacks = watched(callbacks, y)
         if not can_be_shuffled(x):
             # Keras would warn of its own default.
             arguments.setdefault("shuffle", False)
-        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **arguments)
+        return super().fit(as_keras_takes(x), y, batch_size, epochs, verbose, callbacks, **arguments)
 
     def make_train_function(self, force=False):
         # TensorFlow traces a step twice if its first trace makes the variables of the optimizer.
@@ -207,8 +209,20 @@ class AdoptsLosses(KnownArguments):
         if self._embedding_losses:
             callbacks = watched(callbacks)
         return super().evaluate(
-            x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict=return_dict, **arguments
+            as_keras_takes(x),
+            y,
+            batch_size,
+            verbose,
+            sample_weight,
+            steps,
+            callbacks,
+            return_dict=return_dict,
+            **arguments,
         )
+
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+        """As `keras.Model.predict`. Strings may also be an array of NumPy, or a list."""
+        return super().predict(as_keras_takes(x), batch_size, verbose, steps, callbacks)
 
     def get_compile_config(self):
         if not self.compiled:
@@ -219,24 +233,6 @@ class AdoptsLosses(KnownArguments):
         self.compile(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})
         if self.built:
             self.optimizer.build(self.trainable_variables)
-
-
-def refuse_pairs(samples, network):
-    """Refuse two or three arrays where the network takes one, as it does when pairs or triplets were made before."""
-    inputs = getattr(network, "inputs", None)
-    if isinstance(samples, (list, tuple)) and len(samples) in (2, 3) and inputs is not None and len(inputs) == 1:
-        raise ValueError(
-            f"`x` must be one array of samples. Received: {len(samples)}, as of pairs or triplets. The loss finds "
-            "these in each batch by itself: pass each sample once as x, and its class as y."
-        )
-
-
-def can_be_shuffled(data):
-    """Whether Keras can shuffle what `fit` is given."""
-    if isinstance(data, keras.utils.PyDataset):
-        return data.num_batches is not None
-    is_stream = is_tf_dataset(data) or is_torch_dataloader(data) or is_grain_dataset(data)
-    return not is_stream and not isinstance(data, types.GeneratorType)
 
 
 def loss_layers(state):

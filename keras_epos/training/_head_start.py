@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from keras_epos._features import pooled_features
+from keras_epos.training._inputs import as_keras_takes
 
 
 def start_head(model, images, batch_size=32):
@@ -36,7 +37,7 @@ def start_head(model, images, batch_size=32):
             f"{size} features. Choose `embedding_dim` <= {size}, or let the head start at random."
         )
     inputs = {"batch_size": batch_size} if hasattr(images, "shape") else {}
-    features = pooled_features(model).predict(images, verbose=0, **inputs)
+    features = pooled_features(model).predict(as_keras_takes(images), verbose=0, **inputs)
     if len(features) < 2:
         raise ValueError(f"`images` must be two at least. Received: {len(features)}.")
     if not np.isfinite(features).all():
