@@ -6,8 +6,8 @@ import keras
 import numpy as np
 
 from keras_epos._features import pooled_features
+from keras_epos._linear_probe import linear_probe
 from keras_epos.callbacks._baseline import NAMES, behind, best_epoch, best_part, has_stepped
-from keras_epos.callbacks._linear_probe import linear_probe
 from keras_epos.callbacks._neighbors import warn_of_other_restorers
 from keras_epos.callbacks._recall_at_k import RecallAtK
 from keras_epos.callbacks._sources import embed, labeled_source
@@ -62,6 +62,8 @@ class FrozenBaseline(RecallAtK):
     Attributes:
         history: As that of `RecallAtK`.
         baseline: As that of `RecallAtK`, with `"start"`, `"backbone"` and `"probe"`.
+        probe: The linear probe, with `kernel` `(F, D)` and `bias` `(D,)`; called on features `(N, F)` it embeds them.
+        verdict: The sentence at the end.
         restored: `"start"`, `"backbone"`, `"probe"`, the number of an epoch from 0, or `None` where nothing was.
 
     Raises:
@@ -90,7 +92,8 @@ class FrozenBaseline(RecallAtK):
         self._train = labeled_source("train", train, self.batch_size)
         self.restore_best = restore_best
         self.restored = None
-        self._probe, self._start, self._best = None, None, None
+        self.verdict, self.probe = None, None
+        self._start, self._best = None, None
 
     def on_train_begin(self, logs=None):
         if pooled_features(self.model) is None:
@@ -98,7 +101,7 @@ class FrozenBaseline(RecallAtK):
                 f"`model` must be an `EmbeddingModel`, whose backbone is measured. Received: {self.model.name!r} of "
                 f"type {type(self.model).__name__}. For other models use RecallAtK."
             )
-        self.restored = None
+        self.restored, self.verdict = None, None
         goes_on = has_stepped(self.model)
         if goes_on and self.baseline is None:
             raise ValueError(
@@ -119,8 +122,8 @@ class FrozenBaseline(RecallAtK):
 
     def _baseline_of(self, features):
         embedded = self._embedded(features, None)
-        self._probe = linear_probe(*embed(features, self._train), self.model.embedding_dim)
-        found = [rows if rows is None or place % 2 else self._probe(rows) for place, rows in enumerate(embedded)]
+        self.probe = linear_probe(*embed(features, self._train), self.model.embedding_dim)
+        found = [rows if rows is None or place % 2 else self.probe(rows) for place, rows in enumerate(embedded)]
         return {"backbone": self._judged(*embedded), "probe": self._judged(*found)}
 
     def on_epoch_end(self, epoch, logs=None):
@@ -135,9 +138,10 @@ class FrozenBaseline(RecallAtK):
     def on_train_end(self, logs=None):
         if not self.history:
             return
-        print(f"\n{self._verdict()}{self._restored() if self.restore_best else ''}")
+        self.verdict = self._compared() + (self._restored() if self.restore_best else "")
+        print(f"\n{self.verdict}")
 
-    def _verdict(self):
+    def _compared(self):
         """How the best epoch compares with what needs no training."""
         name = self.judged_by
         (value, epoch), (level, part) = best_epoch(self.history, name), best_part(self.baseline, name)
@@ -182,7 +186,7 @@ class FrozenBaseline(RecallAtK):
             and head.quantization_mode is None
         )
         keeps_features = is_plain and head.kernel.shape[1] >= head.kernel.shape[0]
-        return ["start", *["backbone"] * keeps_features, *["probe"] * (is_plain and self._probe is not None)]
+        return ["start", *["backbone"] * keeps_features, *["probe"] * (is_plain and self.probe is not None)]
 
     def _set_head(self, part):
         kernel, bias = (
@@ -191,6 +195,6 @@ class FrozenBaseline(RecallAtK):
         if part == "backbone":
             np.fill_diagonal(kernel, 1)
         else:
-            kernel[:, : len(self._probe.bias)], bias[: len(self._probe.bias)] = self._probe.kernel, self._probe.bias
+            kernel[:, : len(self.probe.bias)], bias[: len(self.probe.bias)] = self.probe.kernel, self.probe.bias
         self.model.embedding.kernel.assign(kernel)
         self.model.embedding.bias.assign(bias)

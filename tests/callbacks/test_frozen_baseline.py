@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_epos import EmbeddingModel, FrozenBaseline, RecallAtK, TripletLoss, retrieval
-from keras_epos.callbacks._linear_probe import linear_probe
+from keras_epos._linear_probe import linear_probe
 
 RNG = np.random.default_rng(0)
 # Classes differ in directions that vary little, beside others that vary much and say nothing.
@@ -108,6 +108,7 @@ def test_where_nothing_beats_it_the_model_becomes_the_probe(dim, policy, capsys)
     found = recall(model.predict(HELD_OUT[0], verbose=0))
     assert found == pytest.approx(level, abs=1e-9 if policy is None else 0.07)
     shown = capsys.readouterr().out
+    assert shown.endswith(f"{callback.verdict}\n")
     assert f"so behind the {level:.1%} of a linear probe, a layer found without training" in shown
     assert f"is left with its frozen backbone and the linear probe as its head, which has {found:.1%}." in shown
 
@@ -134,7 +135,7 @@ def judged(values, baseline, dim):
     callback._judged = lambda *embedded: {"recall@1": 0.0}
 
     def baseline_of(features):
-        callback._probe = linear_probe(*TRAIN, dim)
+        callback.probe = linear_probe(*TRAIN, dim)
         return {part: {"recall@1": value} for part, value in baseline.items()}
 
     callback._baseline_of = baseline_of
@@ -173,7 +174,7 @@ def test_the_simplest_of_the_best_is_restored(values, baseline, dim, restored):
     elif restored == "backbone":
         np.testing.assert_array_equal(kernel, np.eye(6, dim))
     else:
-        np.testing.assert_allclose(kernel, callback._probe.kernel, rtol=1e-6)
+        np.testing.assert_allclose(kernel, callback.probe.kernel, rtol=1e-6)
 
 
 def test_the_backbone_goes_back_to_its_start_with_the_probe():

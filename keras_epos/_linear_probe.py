@@ -26,7 +26,7 @@ class LinearProbe(NamedTuple):
         return (np.asarray(features, "float64") @ self.kernel + self.bias).astype("float32")
 
 
-def linear_probe(features, labels, dim):
+def linear_probe(features, labels, dim, name="train"):
     """Linear discriminant analysis as an embedding: features whitened within classes, then principal directions.
 
     With the covariance `S` of the features within classes, their covariance `T` and their mean `m`, both over all rows,
@@ -45,6 +45,7 @@ def linear_probe(features, labels, dim):
         features: Floats `(N, F)`.
         labels: `(N,)`, integers or strings.
         dim: Number of dimensions wanted; there are at most `F`.
+        name: What the argument is called that the features are of.
 
     Returns:
         `LinearProbe` with `D = min(dim, F)`, scaled to a mean squared length of 1 on these features.
@@ -54,18 +55,18 @@ def linear_probe(features, labels, dim):
     """
     features, labels = np.asarray(features), np.asarray(labels)
     if not np.isfinite(features).all():
-        raise ValueError("`train` must have finite features. Received: NaN or infinity. Look at inputs and backbone.")
-    names, labels = np.unique(labels.reshape(len(labels), -1), axis=0, return_inverse=True)
+        raise ValueError(f"`{name}` must have finite features. Received: NaN or infinity. Look at inputs and backbone.")
+    classes, labels = np.unique(labels.reshape(len(labels), -1), axis=0, return_inverse=True)
     labels = labels.reshape(-1)
-    if names.shape[0] < 2 or names.shape[1] != 1:
-        received = "rows of labels" if names.shape[1] != 1 else f"{len(names)}"
-        raise ValueError(f"`train` must have one label each, of two classes at least. Received: {received}.")
-    means, counts = class_means(features, labels, len(names))
+    if classes.shape[0] < 2 or classes.shape[1] != 1:
+        received = "rows of labels" if classes.shape[1] != 1 else f"{len(classes)}"
+        raise ValueError(f"`{name}` must have one label each, of two classes at least. Received: {received}.")
+    means, counts = class_means(features, labels, len(classes))
     within, shrinkage, spread = shrunk_within(features, labels, means)
     # A share of the squared length, below which float32 features differ by rounding alone.
     if spread <= 1e-12 * max(np.sum(np.square(means), axis=1).max(), 1e-300):
         raise ValueError(
-            "`train` must have features that differ within a class. Received: at most one image of a class, or "
+            f"`{name}` must have features that differ within a class. Received: at most one image of a class, or "
             "constant features. Pass several images of each, and look at the backbone."
         )
     mean = counts @ means / len(features)

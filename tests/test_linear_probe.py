@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_epos.callbacks import _linear_probe
-from keras_epos.callbacks._linear_probe import linear_probe
+from keras_epos import _linear_probe
+from keras_epos._linear_probe import linear_probe
 
 
 def data(rows=60, size=5, classes=4, seed=0):
