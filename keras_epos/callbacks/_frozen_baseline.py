@@ -169,11 +169,15 @@ class FrozenBaseline(RecallAtK):
         ):
             variable.assign(value)
         if self.restored not in LEFT:
-            return f" The model is left as it was after epoch {1 + self.restored}."
-        if self.restored == "start":
-            return f" The model is left {LEFT['start']}."
-        self._set_head(self.restored)
-        return f" The model is left {LEFT[self.restored]}, which has {self.evaluate(self.model)[name]:.1%}."
+            left = f" The model is left as it was after epoch {1 + self.restored}"
+        else:
+            left = f" The model is left {LEFT[self.restored]}"
+        if self.restored in ("backbone", "probe"):
+            self._set_head(self.restored)
+            left += f", which has {self.evaluate(self.model)[name]:.1%}"
+        if values[self.restored] < best_part(self.baseline, name)[0] and "backbone" not in values:
+            left += ", as its embeddings have fewer dimensions than the features, or a head that cannot pass these on"
+        return f"{left}."
 
     def _parts(self):
         """What the model can be made to be again, in the order of the docstring."""
