@@ -19,6 +19,7 @@ import tensorflow as tf
 from do_no_harm import CROPS, STORED, TEST, TRAIN, batches, kept
 from photographs import crop_flip_resize, decoded
 from plots import draw_curves
+from runs import features_as_they_are
 
 import keras_epos
 from keras_epos.training import start_head, warm_cosine_adamw
@@ -26,7 +27,7 @@ from keras_epos.training import start_head, warm_cosine_adamw
 # Rate of the backbone, 0 where it is frozen; rate of the head; and how that starts.
 ARMS = {
     "head only": (0, 1e-3, "at random"),
-    "fine-tuned in haste": (1e-2, 1e-2, "at random"),
+    "fine-tuned at 1e-3": (1e-3, 1e-3, "at random"),
     "fine-tuned": (4e-4, 1e-3, "directions"),
     "fine-tuned from the probe": (4e-4, 1e-3, "probe"),
 }
@@ -40,8 +41,9 @@ def parse_arguments():
     parser.add_argument("--cut", default="block10_add", metavar="LAYER", help="last layer that is kept as it is")
     parser.add_argument("--embedding-dim", type=int, default=512, metavar="N", help="dimensions of the embeddings")
     parser.add_argument("--epochs", type=int, default=8, metavar="N")
-    parser.add_argument("--steps", type=int, default=25, metavar="N", help="batches of 10 x 4 an epoch")
+    parser.add_argument("--steps", type=int, default=60, metavar="N", help="batches of 10 x 4 an epoch")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N")
+    parser.add_argument("--probes", action="store_true", help="compare layers found in closed form instead")
     parser.add_argument("--picture", type=Path, default=PICTURE, metavar="FILE", help="curves of the first seed")
     return parser.parse_args()
 
@@ -51,6 +53,8 @@ def main():
     network = keras.saving.load_model(args.backbone, compile=False)
     cut = network.get_layer(args.cut).output
     train, held_out, unseen = data(args, keras.Model(network.input, cut))
+    if args.probes:
+        return compare_probes(args, keras.Model(cut, network.output), train, held_out, unseen)
     curves, levels, sentences = {}, None, []
     columns = ["what", "seed", "held-out models", "unseen models", "the model is left", "unseen models"]
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
@@ -123,6 +127,31 @@ def run(args, arm, seed, train, held_out, unseen, cut, network):
     )
     values |= {"left": recall(embedded(), unseen[1]), "frozen features": recall(features, unseen[1])}
     return guard, values | {"linear probe": recall(guard.probe(features), unseen[1])}
+
+
+def compare_probes(args, upper, train, held_out, unseen):
+    """Print Recall@1 of layers that are found in closed form on the frozen features."""
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.linear_model import Ridge
+
+    _, plain, labels = train
+    features, *others = (upper.predict(part, batch_size=64, verbose=0) for part in (plain, held_out[0], unseen[0]))
+    model = keras_epos.EmbeddingModel(features_as_they_are(features.shape[1]), args.embedding_dim)
+    layers = {"frozen features": lambda rows: rows}
+    for name, of_classes in (("principal directions", None), ("FrozenBaseline's probe", labels)):
+        start_head(model, features, labels=of_classes)
+        kernel, bias = model.embedding.get_weights()
+        layers[name] = lambda rows, kernel=kernel, bias=bias: rows @ kernel + bias
+    lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto").fit(features, labels)
+    layers[f"discriminant analysis, {len(np.unique(labels)) - 1} directions"] = lda.transform
+    one_hot = keras.utils.to_categorical(labels)[:, np.unique(labels)]
+    variance = features.var(axis=0).mean() * len(features)
+    for share in (1e-3, 1e-2, 1e-1, 1):
+        layers[f"ridge, {share:g} of the variance"] = Ridge(share * variance).fit(features, one_hot).predict
+    print("| layer | held-out models | unseen models |\n|---|---|---|")
+    for name, layer in layers.items():
+        found = [recall(layer(rows), part[1]) for rows, part in zip(others, (held_out, unseen), strict=True)]
+        print(f"| {name} | {found[0]:.1%} | {found[1]:.1%} |", flush=True)
 
 
 def recall(embeddings, labels):
