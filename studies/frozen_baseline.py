@@ -146,7 +146,7 @@ def compare_probes(args, upper, train, held_out, unseen):
     layers[f"discriminant analysis, {len(np.unique(labels)) - 1} directions"] = lda.transform
     one_hot = keras.utils.to_categorical(labels)[:, np.unique(labels)]
     variance = features.var(axis=0).mean() * len(features)
-    for share in (1e-3, 1e-2, 1e-1, 1):
+    for share in (0.01, 0.1, 1, 10, 100):
         layers[f"ridge, {share:g} of the variance"] = Ridge(share * variance).fit(features, one_hot).predict
     print("| layer | held-out models | unseen models |\n|---|---|---|")
     for name, layer in layers.items():
