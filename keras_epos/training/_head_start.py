@@ -14,7 +14,11 @@ def start_head(model, images, batch_size=32, *, labels=None):
     The untrained model then retrieves as its backbone's features do: with as many dimensions as features it has exactly
     their cosines, with fewer those of the directions in which the features are longest. Training starts from what the
     backbone knows, and its first gradients do not come through a random projection, which would distort the backbone
-    (Kumar et al. 2022, https://arxiv.org/abs/2202.10054). Labels are not used. Call it before `fit`.
+    (Kumar et al. 2022, https://arxiv.org/abs/2202.10054). Call it before `fit`.
+
+    With `labels` the layer starts as the linear probe of `keras_epos.FrozenBaseline` instead: features whitened within
+    classes, then principal directions. Such a model can retrieve unseen classes far better than the features do,
+    without a step of training.
 
     Args:
         model: An `EmbeddingModel` that is built, with at most as many dimensions as its backbone has features.
