@@ -10,7 +10,9 @@ import numpy as np
 
 from keras_epos._config import KnownArguments
 from keras_epos._keras_private import DotNotTrackScope, is_grain_dataset, is_tf_dataset, is_torch_dataloader
+from keras_epos.losses import _replicas as replicas
 from keras_epos.losses._recording import recording
+from keras_epos.training import _replica_step
 from keras_epos.training._loss_structure import resolved, warn_of_classification
 from keras_epos.training._means import EpochLoss, LossOfEachOutput, MeasuredMean
 from keras_epos.training._optimizers import by_part, scaled
@@ -148,6 +150,19 @@ class AdoptsLosses(KnownArguments):
             self._loss_tracker.weigh(functools.reduce(keras.ops.maximum, shares), training)
         return total
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        if keras.backend.backend() == "tensorflow" and iterator is not None and self._distribute_strategy is not None:
+            # Keras would build on the mean of the replicas' batches, which must be as long as each other then, and
+            # makes floats of labels.
+            _, _, batches = next(iter(iterator))
+            local = self.distribute_strategy.experimental_local_results
+            iterator, data_batch = None, keras.tree.map_structure(lambda part: local(part)[0], next(batches))
+        super()._maybe_symbolic_build(iterator, data_batch)
+
+    def train_step(self, *arguments):
+        is_one_of_several = replicas.current() is not None and self.trainable_weights
+        return _replica_step.train_step(self, *arguments) if is_one_of_several else super().train_step(*arguments)
+
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **arguments):
         """As `keras.Model.fit`. A run whose batches hold no pairs is said to in one warning.
 
@@ -156,8 +171,10 @@ class AdoptsLosses(KnownArguments):
         The epoch's loss and statistics are means over the anchors that take part: a batch without pairs has no weight.
 
         Raises:
-            ValueError: If an array of labels has values that the backend would cut, or samples come as pairs.
+            ValueError: If an array of labels has values that the backend would cut, or samples come as pairs; or where
+                replicas or processes cannot share the batch.
         """
+        _replica_step.refuse_what_cannot_share(self)
         refuse_pairs(x, getattr(self, "backbone", self))
         refuse_cut_targets(y)
         validation = arguments.get("validation_data")
