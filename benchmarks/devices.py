@@ -2,12 +2,13 @@
 
     python benchmarks/devices.py --devices 2 4 8
     KERAS_BACKEND=jax python benchmarks/devices.py --devices 2 4 8
-    python benchmarks/devices.py --losses multi_similarity "proxy_anchor, memory"
+    python benchmarks/devices.py --devices 1 2 --micro-batch 7 --losses multi_similarity memory
 
 Each number of devices is a process of its own, whose one CPU is cut into so many: TensorFlow trains under a
 `MirroredStrategy`, JAX under `keras.distribution.DataParallel`. Ten steps of SGD with clipped gradients; under
 TensorFlow every second batch does not divide evenly. Differences are of float32: rounding is some 1e-7, and a step
-makes more of it where a loss is steep.
+makes more of it where a loss is steep. With `--micro-batch` the devices embed so many samples at a time, and are compared
+with one that embeds the whole batch.
 """
 
 import argparse
@@ -55,7 +56,7 @@ def losses():
     }
 
 
-def train(make, scope, sizes):
+def train(make, scope, sizes, micro_batch=None):
     """Losses of the steps and all weights after them."""
     import keras
 
@@ -73,7 +74,7 @@ def train(make, scope, sizes):
         lengths = isinstance(loss, (keras_epos.AdaFaceLoss, keras_epos.MagFaceLoss, keras_epos.NPairsLoss))
         backbone = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5, activation="tanh")])
         model = keras_epos.EmbeddingModel(backbone, DIM, normalize=not lengths)
-        model.compile(keras.optimizers.SGD(0.05, global_clipnorm=1.0), loss=loss)
+        model.compile(keras.optimizers.SGD(0.05, global_clipnorm=1.0), loss=loss, micro_batch=micro_batch)
         if isinstance(loss, keras_epos.HierarchicalTripletLoss):
             rows = np.random.default_rng(1).normal(size=(16, DIM))
             loss.set_hierarchy(keras_epos.hierarchy.ClassHierarchy.from_embeddings(rows, np.arange(16) % CLASSES))
@@ -85,7 +86,7 @@ def train(make, scope, sizes):
     return np.array(values), np.concatenate([np.asarray(weight).ravel() for weight in model.trainable_weights])
 
 
-def run(number, names, path):
+def run(number, names, path, micro_batch):
     """Train with each loss on so many devices, and write what came out to a file."""
     import contextlib
 
@@ -106,15 +107,16 @@ def run(number, names, path):
     made = losses()
     found = {}
     for name in names:
-        found[f"{name}/values"], found[f"{name}/weights"] = train(made[name], scope, sizes)
+        found[f"{name}/values"], found[f"{name}/weights"] = train(made[name], scope, sizes, micro_batch)
     np.savez(path, **found)
 
 
-def on(number, names, folder):
+def on(number, names, folder, micro_batch=None):
     """What `run` finds, in a process of its own."""
-    path = Path(folder) / f"{number}.npz"
+    path = Path(folder) / f"{number} {micro_batch}.npz"
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={number}"
     command = [sys.executable, __file__, "--child", str(number), str(path), "--losses", *names]
+    command += [] if micro_batch is None else ["--micro-batch", str(micro_batch)]
     done = subprocess.run(command, env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr[-3000:])
@@ -125,6 +127,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--devices", type=int, nargs="+", default=[2, 4, 8], metavar="N")
     parser.add_argument("--losses", nargs="+", metavar="NAME", help="only these, as the table names them")
+    parser.add_argument("--micro-batch", type=int, metavar="N", help="samples that each device embeds at a time")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     known = list(losses())
@@ -132,13 +135,14 @@ def main():
         parser.error(f"`--losses` must be of {', '.join(known)}. Received: {', '.join(sorted(unknown))}")
     names = args.losses or known
     if args.child:
-        run(int(args.child[0]), names, args.child[1])
+        run(int(args.child[0]), names, args.child[1], args.micro_batch)
         return
     import keras
     import side_by_side
 
     with tempfile.TemporaryDirectory() as folder:
-        one, *several = (on(number, names, folder) for number in (1, *args.devices))
+        one = on(1, names, folder)
+        several = [on(number, names, folder, args.micro_batch) for number in args.devices]
         width = max(map(len, names))
         print(f"\nLargest difference from one device, of the loss and of a weight, in {STEPS} steps\n")
         print(" " * width + "".join(f"{f'{number} devices':>20}" for number in args.devices))

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import keras
 from keras import ops
 
 from keras_epos._pairs import count, hinge, is_at_rest, masked_logsumexp, masked_sum

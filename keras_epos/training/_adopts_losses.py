@@ -8,11 +8,12 @@ import warnings
 import keras
 import numpy as np
 
+from keras_epos._checks import integer
 from keras_epos._config import KnownArguments
 from keras_epos._keras_private import DotNotTrackScope, is_grain_dataset, is_tf_dataset, is_torch_dataloader
 from keras_epos.losses import _replicas as replicas
 from keras_epos.losses._recording import recording
-from keras_epos.training import _replica_step
+from keras_epos.training import _micro_batches, _replica_step
 from keras_epos.training._loss_structure import resolved, warn_of_classification
 from keras_epos.training._means import EpochLoss, LossOfEachOutput, MeasuredMean
 from keras_epos.training._optimizers import by_part, scaled
@@ -31,6 +32,8 @@ class AdoptsLosses(KnownArguments):
     _watched = {}
     _prefixes = ()
     _has_other_losses = False
+    # Samples that a training step embeds at a time, or `None` for all of them.
+    micro_batch = None
 
     @property
     def output_dims(self):
@@ -47,7 +50,9 @@ class AdoptsLosses(KnownArguments):
         """Layers that an optimizer of their own trains: a list of `(layer, optimizer)`."""
         return []
 
-    def _compile(self, optimizer, loss, backbone_optimizer=None, loss_optimizer=None, **arguments):
+    def _compile(self, optimizer, loss, backbone_optimizer=None, loss_optimizer=None, micro_batch=None, **arguments):
+        if micro_batch is not None:
+            micro_batch = integer("micro_batch", micro_batch, 1)
         loss, by_output = resolved(loss, self.output_dims)
         for metrics in (arguments.get("metrics"), arguments.get("weighted_metrics")):
             warn_of_classification(metrics, by_output, self.output_dims)
@@ -58,6 +63,9 @@ class AdoptsLosses(KnownArguments):
                 self._compile_arguments["backbone_optimizer"] = backbone_optimizer
             if loss_optimizer is not None:
                 self._compile_arguments["loss_optimizer"] = loss_optimizer
+            if micro_batch is not None:
+                self._compile_arguments["micro_batch"] = micro_batch
+        self.micro_batch = micro_batch
         self._adopt(by_output)
         self._has_other_losses = len([one for one in keras.tree.flatten(loss) if one is not None]) > len(by_output)
         optimizer = keras.optimizers.get(optimizer)
@@ -160,8 +168,13 @@ class AdoptsLosses(KnownArguments):
         super()._maybe_symbolic_build(iterator, data_batch)
 
     def train_step(self, *arguments):
-        is_one_of_several = replicas.current() is not None and self.trainable_weights
-        return _replica_step.train_step(self, *arguments) if is_one_of_several else super().train_step(*arguments)
+        if not self.trainable_weights:
+            return super().train_step(*arguments)
+        if self.micro_batch is not None:
+            return _micro_batches.train_step(self, *arguments)
+        if replicas.current() is not None:
+            return _replica_step.train_step(self, *arguments)
+        return super().train_step(*arguments)
 
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **arguments):
         """As `keras.Model.fit`. A run whose batches hold no pairs is said to in one warning.

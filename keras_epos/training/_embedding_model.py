@@ -98,6 +98,9 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
     def compute_output_shape(self, input_shape):
         return input_shape[0], self.embedding_dim
 
+    def compute_output_spec(self, inputs, training=False):
+        return keras.KerasTensor((keras.tree.flatten(inputs)[0].shape[0], self.embedding_dim), "float32")
+
     @property
     def embedding_dim(self):
         """Number of dimensions of the embeddings."""
@@ -117,7 +120,9 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
         """The dense layer has the first optimizer of `compile`, whatever trains the backbone."""
         return [(self.embedding, optimizer)]
 
-    def compile(self, optimizer="adam", loss=None, backbone_optimizer=None, loss_optimizer=None, **arguments):
+    def compile(
+        self, optimizer="adam", loss=None, backbone_optimizer=None, loss_optimizer=None, micro_batch=None, **arguments
+    ):
         """As `keras.Model.compile`, with optimizers of their own for the backbone and for the loss if wanted.
 
         Args:
@@ -127,10 +132,14 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
             backbone_optimizer: Optimizer of the backbone, usually with a smaller learning rate, or `None`.
             loss_optimizer: Optimizer of the weights of the loss, usually with a learning rate 10 to 100 times as high
                 where these are proxies, or `None`.
+            micro_batch: Samples that a training step embeds at a time, or `None` for all of the batch. The gradient is
+                that of the whole batch, the memory that of so few samples, and each sample is embedded twice (gradient
+                caching, Gao et al. 2021, https://arxiv.org/abs/2101.06983). BatchNormalization that is not frozen
+                normalizes each piece by itself.
             arguments: All others of `keras.Model.compile`.
         """
         self._keep_batch_norm()
-        self._compile(optimizer, loss, backbone_optimizer, loss_optimizer, **arguments)
+        self._compile(optimizer, loss, backbone_optimizer, loss_optimizer, micro_batch, **arguments)
 
     def _keep_batch_norm(self):
         # Again in every compile, as `backbone.trainable = True` reaches these layers too.

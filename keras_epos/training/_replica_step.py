@@ -13,21 +13,33 @@ def train_step(model, data):
     """
     import tensorflow as tf
 
-    replica = replicas.current()
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     with tf.GradientTape() as tape:
         y_pred = model(x, training=True)
         loss = model._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
         samples = next(part for part in keras.tree.flatten(x) if part is not None)
-        model._loss_tracker.update_state(loss * replica.number, sample_weight=tf.shape(samples)[0])
+        model._loss_tracker.update_state(whole(loss), sample_weight=tf.shape(samples)[0])
         scaled = model.optimizer.scale_loss(loss)
     weights = model.trainable_weights
-    gradients = replica.summed(tape.gradient(scaled, weights))
-    for optimizer in plain_optimizers(model.optimizer):
-        # Instead of Keras's own sum.
-        optimizer._all_reduce_sum_gradients = list
-    model.optimizer.apply(gradients, weights)
+    update(model, tape.gradient(scaled, weights), weights)
     return model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+
+def whole(loss):
+    """The loss of all replicas, from the part of this one."""
+    replica = replicas.current()
+    return loss if replica is None else loss * replica.number
+
+
+def update(model, gradients, weights):
+    """Hand the optimizer the gradients of all replicas."""
+    replica = replicas.current()
+    if replica is not None:
+        gradients = replica.summed(gradients)
+        for optimizer in plain_optimizers(model.optimizer):
+            # Instead of Keras's own sum.
+            optimizer._all_reduce_sum_gradients = list
+    model.optimizer.apply(gradients, weights)
 
 
 def plain_optimizers(optimizer):

@@ -40,14 +40,15 @@ assert all(np.isfinite(weight.numpy()).all() for weight in model.trainable_weigh
 
 
 @pytest.mark.backend("tensorflow", "jax", reason="Keras has no data parallelism on PyTorch")
-def test_two_devices_train_as_one():
+def test_two_devices_train_as_one_even_in_pieces():
     names = ["easy_positive_triplet", "proxy_anchor", "memory", "random pairs", "hierarchical_triplet"]
-    command = [sys.executable, BENCHMARK, "--devices", "2", "--losses", *names]
+    command = [sys.executable, BENCHMARK, "--devices", "2", "--micro-batch", "7", "--losses", *names]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     for name in names:
         value, weight = map(float, re.search(rf"^{name} +(\S+) +(\S+)$", done.stdout, re.M).groups())
-        assert value < 1e-5 and weight < 1e-6, done.stdout
+        assert value < 1e-5, done.stdout
+        assert weight < 1e-6, done.stdout
 
 
 @pytest.mark.backend("tensorflow", reason="tf.distribute needs TensorFlow")
@@ -64,17 +65,20 @@ def test_processes_of_pytorch_are_refused(monkeypatch):
     monkeypatch.setattr(distributed, "get_world_size", lambda: 4)
     model = keras_epos.EmbeddingModel(keras.Sequential([keras.Input((6,)), keras.layers.Dense(5)]), 4)
     model.compile(loss="multi_similarity")
-    with pytest.raises(ValueError, match="`fit` must run in one process on PyTorch.*Received: a process group of 4"):
+    with pytest.raises(ValueError, match=r"`fit` must run in one process on PyTorch.*Received: a process group of 4"):
         model.fit(np.zeros((4, 6), "float32"), np.array([0, 0, 1, 1]), verbose=0)
 
 
 @pytest.mark.backend("tensorflow", reason="tf.distribute needs TensorFlow")
 @pytest.mark.parametrize(
-    "settings, sentence",
+    ("settings", "sentence"),
     [
-        ({"jit_compile": True}, "`compile` must have neither jit_compile=True .* Received: jit_compile=True"),
+        ({"jit_compile": True}, r"`compile` must have neither jit_compile=True .* Received: jit_compile=True"),
         ({"steps_per_execution": 2}, "Received: jit_compile=False, steps_per_execution=2, 2 replicas"),
-        ({"strategy": "MultiWorkerMirroredStrategy"}, "replicas in one process.*Received: MultiWorkerMirroredStrategy"),
+        (
+            {"strategy": "MultiWorkerMirroredStrategy"},
+            r"replicas in one process.*Received: MultiWorkerMirroredStrategy",
+        ),
     ],
 )
 def test_what_keras_cannot_share_is_refused(settings, sentence):
