@@ -20,6 +20,7 @@ from keras_epos.retrieval._nearest import nearest
 from keras_epos.retrieval._open_set import open_set
 from keras_epos.retrieval._prefixes import recall_by_dim
 from keras_epos.retrieval._product import TIE
+from keras_epos.retrieval._rerank import Reranking, rerank
 from keras_epos.retrieval._threshold import Curve, Threshold
 from keras_epos.retrieval._verify import Verification, verify, verify_pairs
 
@@ -31,6 +32,7 @@ __all__ = [
     "Curve",
     "Difference",
     "Finding",
+    "Reranking",
     "Threshold",
     "Verification",
     "Whitening",
@@ -44,6 +46,7 @@ __all__ = [
     "nearest",
     "open_set",
     "recall_by_dim",
+    "rerank",
     "verify",
     "verify_pairs",
     "whiten",

@@ -41,6 +41,7 @@ def evaluate(
     gallery_cameras=None,
     same_class="equal",
     relevance=None,
+    reranking=None,
     interval=None,
     per_query=False,
     seed=0,
@@ -92,6 +93,7 @@ def evaluate(
         relevance: Numbers `(N, G)` instead of `same_class`: above 0 the grade of a reference that the query is looking
             for, 0 for others, below 0 for those left out ("junk"). Of positives that tie the lowest grade comes first.
             Or a function of labels, as `same_class`, that returns such numbers `(A, R)`.
+        reranking: What `rerank` returned for these embeddings, or `None`: ranks by its similarity.
         interval: Confidence in (0, 1) of intervals for the means, or `None` for none. They come from a bootstrap over
             the classes of the queries, for queries of one class resemble each other; the gallery stays.
         per_query: Whether to return the values of the queries also, for `compare` and `by_class`.
@@ -134,8 +136,8 @@ def evaluate(
     if ids is None:
         warn_of_pairs(queries, gallery, labels, gallery_labels)
     queries, gallery = classes.queries, classes.gallery
-    product = Product(queries, gallery, block_size)
-    if relevance is not None or set(metrics) & set(LIST_METRICS):
+    product = (reranking.product if reranking else Product)(queries, gallery, block_size)
+    if relevance is not None or reranking is not None or set(metrics) & set(LIST_METRICS):
         values, num_positives = list_measures(metrics, ranks, product, classes)
         matched = np.flatnonzero(num_positives)
         check_matched(matched, queries, gallery)

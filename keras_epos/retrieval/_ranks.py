@@ -81,7 +81,7 @@ def _ahead(product, classes, rows, query, threshold):
         unsure = np.flatnonzero(_at_least(ordered, query, low) > certain)
         if len(unsure) > MANY * len(rows):
             # So many that all of them at once are quicker, as for large classes and after a collapse.
-            exact = product.queries.unit(rows) @ product.gallery.unit(window).T
+            exact = product.exact_block(rows, window)
             ahead += _at_least(np.sort(np.where(aside, -np.inf, exact), axis=1), query, threshold)
             continue
         ahead += certain
