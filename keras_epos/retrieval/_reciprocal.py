@@ -1,6 +1,7 @@
-"""How many neighbors rows have in common: the Jaccard similarity of k-reciprocal neighborhoods, sparse throughout.
+"""How many neighbors rows have in common: k-reciprocal neighborhoods, sparse, and their Jaccard similarity.
 
-A row of these matrices has some hundred entries whatever the number of rows, and they are made some rows at a time.
+A neighborhood has some hundred members whatever the number of rows, and nothing is made of all rows at once. The
+similarity of two is no sparse matrix: through rows that are near to many, most of them share a member.
 """
 
 import itertools
@@ -13,8 +14,8 @@ from keras_epos.retrieval._nearest import top
 from keras_epos.retrieval._product import TIE, Product
 
 
-def shared_neighbors(queries, gallery, k1, k2, block_size):
-    """Jaccard similarity of the neighborhoods of queries and references, a SciPy CSR matrix `(N, G)` of [0, 1].
+def neighborhoods(queries, gallery, k1, k2, block_size):
+    """The neighborhoods of queries and of references among the T rows of both: SciPy CSR `(N, T)` and `(G, T)`.
 
     Args:
         queries, gallery: `Rows`, perhaps the same object.
@@ -26,14 +27,14 @@ def shared_neighbors(queries, gallery, k1, k2, block_size):
     if gallery is not queries:
         everything = Rows(np.concatenate([queries.values, gallery.values]))
     neighbors = _Neighbors(Product(everything, everything, block_size), max(k1, k2 - 1))
-    weights = _neighborhoods(neighbors, k1)
+    weights = _of_one(neighbors, k1)
     if k2 > 1:
         near = neighbors.first(k2 - 1)
         near.data /= np.diff(near.indptr)[_row_of_entry(near)]
         weights = _stacked(near[part] @ weights for part in blocks(np.arange(len(everything)), block_size))
     if gallery is queries:
-        return _jaccard(weights, weights)
-    return _jaccard(weights[: len(queries)], weights[len(queries) :])
+        return weights, weights
+    return weights[: len(queries)], weights[len(queries) :]
 
 
 class _Neighbors:
@@ -69,7 +70,7 @@ class _Neighbors:
         return found.multiply(found.T).tocsr()
 
 
-def _neighborhoods(neighbors, k1):
+def _of_one(neighbors, k1):
     """Reciprocal neighbors of each row, and theirs where they agree, weighted by `exp(similarity - 1)`: CSR `(T, T)`.
 
     The neighborhood of `p` takes in half as many neighbors of each member `q` if it holds two thirds of them.
@@ -91,29 +92,33 @@ def _neighborhoods(neighbors, k1):
     return _stacked(parts)
 
 
-def _jaccard(rows, columns):
-    """Sums of the smaller weights over sums of the larger ones, for each row of both: CSR `(N, G)`."""
-    of_rows, of_columns = (np.asarray(side.sum(axis=1)).reshape(-1) for side in (rows, columns))
-    by_member = columns.tocsc()
-    width, count = columns.shape[0], np.diff(by_member.indptr)
+def jaccard_block(rows, columns):
+    """Jaccard similarities of some neighborhoods with others, CSR `(A, T)` and `(B, T)`: float64 `(A, B)`."""
+    by_member, width = columns.tocsc(), columns.shape[0]
+    count = np.diff(by_member.indptr)
     # As many rows at a time as fit into memory with what shares a member with them, and with a sum for each column.
     work = width + np.bincount(_row_of_entry(rows), count[rows.indices], minlength=rows.shape[0])
     cuts = np.flatnonzero(np.diff(np.cumsum(work) // _rows.CHUNK)) + 1
-    parts = []
+    shared = np.empty((rows.shape[0], width))
     for first, last in itertools.pairwise([0, *cuts, rows.shape[0]]):
         part = rows[first:last]
         times = count[part.indices]
         entry = np.repeat(np.arange(part.nnz), times)
-        other = np.arange(len(entry)) - np.repeat(np.cumsum(times) - times, times)
-        other += by_member.indptr[part.indices][entry]
+        other = np.arange(len(entry)) + (by_member.indptr[part.indices] - np.cumsum(times) + times)[entry]
         place = _row_of_entry(part)[entry] * width + by_member.indices[other]
         least = np.minimum(part.data[entry], by_member.data[other])
-        shared = np.bincount(place, least, minlength=(last - first) * width)
-        found = np.flatnonzero(shared)
-        row, column = np.divmod(found, width)
-        shared = shared[found] / (of_rows[first:last][row] + of_columns[column] - shared[found])
-        parts.append(_sparse().csr_matrix((shared, (row, column)), shape=(last - first, width)))
-    return _stacked(parts)
+        shared[first:last] = np.bincount(place, least, minlength=(last - first) * width).reshape(-1, width)
+    return shared / (_sums(rows)[:, None] + _sums(columns) - shared)
+
+
+def jaccard_pairs(first, second):
+    """Jaccard similarities of neighborhoods row by row, CSR `(P, T)` both: float64 `(P,)`."""
+    shared = _sums(first.minimum(second))
+    return shared / (_sums(first) + _sums(second) - shared)
+
+
+def _sums(matrix):
+    return np.asarray(matrix.sum(axis=1)).reshape(-1)
 
 
 def _row_of_entry(matrix):

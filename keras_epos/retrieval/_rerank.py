@@ -6,11 +6,14 @@ import numpy as np
 from keras import ops
 
 from keras_epos._checks import integer, number
-from keras_epos._rows import Rows
+from keras_epos._rows import Rows, blocks
 from keras_epos.retrieval._checks import check_same_dim
 from keras_epos.retrieval._nearest import nearest_of
 from keras_epos.retrieval._product import Product
-from keras_epos.retrieval._reciprocal import shared_neighbors
+from keras_epos.retrieval._reciprocal import jaccard_block, jaccard_pairs, neighborhoods
+
+# Pairs of neighborhoods that are compared one by one at a time.
+PAIRS = 2**14
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -20,16 +23,16 @@ class Reranking:
         similarity = weight * cosine + (1 - weight) * jaccard
 
     Attributes:
-        jaccard: How many neighbors a query and a reference have in common: a SciPy CSR matrix, float64 `(N, G)` of
-            [0, 1]. Those without any have no entry.
         weight: In [0, 1].
         queries, gallery: The checked embeddings, `keras_epos._rows.Rows`; the same object without a gallery.
+        of_queries, of_gallery: Their neighborhoods among the T rows of both, SciPy CSR `(N, T)` and `(G, T)`.
     """
 
-    jaccard: object
     weight: float
     queries: Rows
     gallery: Rows
+    of_queries: object
+    of_gallery: object
 
     def nearest(self, k=10, *, exclude_self=None, block_size=1024):
         """As `keras_epos.retrieval.nearest`, by the similarity of the re-ranking: `(similarity, indices)`.
@@ -64,36 +67,43 @@ class Reranking:
 
     def __repr__(self):
         return (
-            f"Reranking of {len(self.queries):,} queries and {len(self.gallery):,} references, "
-            f"{self.jaccard.nnz / len(self.queries):.0f} of which share a neighbor with a query on average"
+            f"Reranking of {len(self.queries):,} queries and {len(self.gallery):,} references, with "
+            f"{self.of_queries.nnz / len(self.queries):.0f} rows in the neighborhood of a query on average"
         )
 
 
 class _Reranked(Product):
-    """A `Product` of which each similarity is a mean with a sparse one."""
+    """A `Product` of which each similarity is a mean with that of the neighborhoods."""
 
     def __init__(self, reranking, queries, gallery, block_size):
         super().__init__(queries, gallery, block_size)
         self._weight = reranking.weight
-        self._sparse = (1 - reranking.weight) * reranking.jaccard[queries.order][:, gallery.order]
-        self._sparse.sort_indices()
-        # Four roundings of numbers up to 1.
-        self.error += 2.0**-22
+        self._of_queries = reranking.of_queries[queries.order]
+        self._of_gallery = reranking.of_gallery[gallery.order]
+        # Three roundings of numbers up to 1.
+        self.error += 2.0**-23
 
     def by_block(self, rows):
-        sparse = self._sparse[rows]
         for start, similarity in super().by_block(rows):
-            moved = np.float32(self._weight) * ops.convert_to_numpy(similarity)
-            part = sparse[:, start : start + moved.shape[1]].tocoo()
-            moved[part.row, part.col] += part.data.astype(np.float32)
-            yield start, ops.convert_to_tensor(moved)
+            window = slice(start, start + similarity.shape[1])
+            moved = self._mean(ops.convert_to_numpy(similarity), self._jaccard(rows, window))
+            yield start, ops.convert_to_tensor(moved.astype(np.float32))
 
     def exact_rows(self, rows, indices):
-        sparse = self._sparse[np.broadcast_to(rows[:, None], indices.shape).reshape(-1), indices.reshape(-1)]
-        return self._weight * super().exact_rows(rows, indices) + np.asarray(sparse).reshape(indices.shape)
+        rows_of, columns_of = np.broadcast_to(rows[:, None], indices.shape).reshape(-1), indices.reshape(-1)
+        jaccard = np.empty(len(rows_of))
+        for part in blocks(np.arange(len(rows_of)), PAIRS):
+            jaccard[part] = jaccard_pairs(self._of_queries[rows_of[part]], self._of_gallery[columns_of[part]])
+        return self._mean(super().exact_rows(rows, indices), jaccard.reshape(indices.shape))
 
     def exact_block(self, rows, window):
-        return self._weight * super().exact_block(rows, window) + self._sparse[rows][:, window].toarray()
+        return self._mean(super().exact_block(rows, window), self._jaccard(rows, window))
+
+    def _jaccard(self, rows, window):
+        return jaccard_block(self._of_queries[rows], self._of_gallery[window])
+
+    def _mean(self, cosine, jaccard):
+        return self._weight * cosine + (1 - self._weight) * jaccard
 
 
 def rerank(queries, gallery=None, *, k1=20, k2=6, weight=0.3, block_size=1024):
@@ -124,8 +134,8 @@ def rerank(queries, gallery=None, *, k1=20, k2=6, weight=0.3, block_size=1024):
         block_size: Rows compared at once.
 
     Returns:
-        `Reranking`, for `evaluate(..., reranking=...)` with the same embeddings. It holds the pairs that share a
-        neighbor, some hundred of each query, and never all pairs.
+        `Reranking`, for `evaluate(..., reranking=...)` with the same embeddings. It holds the neighborhoods, some
+        hundred rows each; pairs are compared block by block.
 
     Raises:
         ValueError: for shapes that do not fit, NaN or infinite embeddings, and numbers out of range.
@@ -150,4 +160,5 @@ def rerank(queries, gallery=None, *, k1=20, k2=6, weight=0.3, block_size=1024):
     check_same_dim(query_side, gallery_side)
     if gallery is None and len(query_side) < 2:
         raise ValueError("`queries` must have two rows or more without a gallery. Received: 1 row.")
-    return Reranking(shared_neighbors(query_side, gallery_side, k1, k2, block_size), weight, query_side, gallery_side)
+    found = neighborhoods(query_side, gallery_side, k1, k2, block_size)
+    return Reranking(float(weight), query_side, gallery_side, *found)
