@@ -18,7 +18,7 @@ from keras_epos.retrieval._checks import (
     warn_of_pairs,
 )
 from keras_epos.retrieval._class_means import intervals_of
-from keras_epos.retrieval._classes import relate, sides
+from keras_epos.retrieval._classes import occurrences, relate, sides
 from keras_epos.retrieval._list_measures import LIST_METRICS, OF_RANKS, list_measures
 from keras_epos.retrieval._neighbors import best_positives, precision_at_r, recall_at
 from keras_epos.retrieval._product import Product
@@ -198,11 +198,5 @@ def check_ahead(labels, gallery_labels, has_gallery, *, k, metrics, ids, gallery
 
 def _matched(queries, references):
     """The queries with a reference of their label that is not the same item. One id has one label."""
-    of_label = _occurrences(queries.labels, references.labels)
-    return np.flatnonzero(of_label > _occurrences(queries.ids, references.ids))
-
-
-def _occurrences(values, among):
-    """How often each of `values` occurs in `among`."""
-    among = np.sort(among)
-    return np.searchsorted(among, values, "right") - np.searchsorted(among, values, "left")
+    of_label = occurrences(queries.labels, references.labels)
+    return np.flatnonzero(of_label > occurrences(queries.ids, references.ids))

@@ -116,7 +116,7 @@ def verify(
     queries, gallery = sides(embeddings, gallery_embeddings, ids, gallery_ids)
     classes = relate("equal", queries, gallery, labels, gallery_labels)
     pairs = PairCounts(classes, block_size)
-    found = _rates_of(pairs.cut, *_check_totals(pairs.totals), rates)
+    found = _rates_of(pairs.cuts, *_check_totals(pairs.totals), rates)
     intervals = _intervals(pairs, classes, found["thresholds"], found["true_accept_rate"], interval, seed)
     return Verification(**found, intervals=intervals, accuracy=None, accuracy_error=None)
 
@@ -163,19 +163,18 @@ def verify_pairs(first, second, is_same, *, false_accept_rates=(0.001, 0.01, 0.1
     kept = [np.sort(similarity[~same]), np.sort(similarity[same])]
     whole = Between(-1 - 1e-9, 1 + 1e-9, np.zeros(2, np.int64), np.zeros((2, BINS)), kept)
     totals = _check_totals(np.array([len(part) for part in kept]))
-    found = _rates_of(lambda is_refused: cut(whole, is_refused), *totals, rates)
+    found = _rates_of(lambda goals: [cut(whole, goal) for goal in goals], *totals, rates)
     accuracies = _accuracies(similarity, same, _check_folds(folds, len(same)))
     error = float(accuracies.std(ddof=1) / np.sqrt(len(accuracies)))
     return Verification(**found, intervals=None, accuracy=float(accuracies.mean()), accuracy_error=error)
 
 
-def _rates_of(cut, num_different, num_same, rates):
-    """The parts of a `Verification` by a function that cuts."""
+def _rates_of(cuts_of, num_different, num_same, rates):
+    """The parts of a `Verification` by a function that finds the cuts of some goals."""
     # A count that was a share may be off by a rounding.
-    cuts = [cut(lambda other, same, most=rate * num_different + 1e-9: other > most) for rate in rates]
-    eer_threshold, (_, accepted) = cut(
-        lambda other, same: other * float(num_same) > (num_same - same) * float(num_different)
-    )
+    goals = [lambda other, same, most=rate * num_different + 1e-9: other > most for rate in rates]
+    goals.append(lambda other, same: other * float(num_same) > (num_same - same) * float(num_different))
+    *cuts, (eer_threshold, (_, accepted)) = cuts_of(goals)
     return {
         "wanted": np.array(rates),
         "thresholds": np.array([threshold for threshold, _ in cuts]),
@@ -192,7 +191,8 @@ def _intervals(pairs, classes, thresholds, rates, interval, seed):
     """Intervals of the share of pairs of the same class above each threshold, `(K, 2)`; classes are drawn."""
     labels = classes.queries.labels
     accepted, total = np.zeros((len(thresholds), labels.max() + 1)), np.zeros(labels.max() + 1)
-    for rows in blocks(np.arange(len(labels)), max(1, CHUNK // classes.most_positives())):
+    size = max(1, min(pairs.product.block_size, CHUNK // classes.most_positives()))
+    for rows in blocks(np.arange(len(labels)), size):
         query, similarity, _ = positives_of(pairs.product, classes, rows)
         for counts, threshold in zip(accepted, thresholds, strict=True):
             counts += np.bincount(labels[rows[query]], similarity > threshold, minlength=len(total))

@@ -37,6 +37,7 @@ def assert_rates(found, different, same, slack=1e-14):
 def test_all_pairs_equal_brute_force(kept, monkeypatch):
     monkeypatch.setattr(_pair_counts, "KEPT", kept)
     monkeypatch.setattr(_pair_counts, "BINS", 2**14 if kept > 20 else 64)
+    monkeypatch.setattr(_pair_counts, "SAMPLE", 256 if kept > 20 else 4)
     for seed in range(CASES // 2):
         embeddings, labels = random_set(seed, 24, 1 + seed % 5, 5, ["generic", "grid", "copies"][seed % 3])
         gallery = slice(8, None) if seed % 2 else slice(None)
@@ -130,3 +131,19 @@ def test_what_does_not_fit_is_told():
     ):
         with pytest.raises(ValueError, match=message):
             verify_pairs(*arguments, **named)
+
+
+def test_a_wrong_guess_costs_time_and_no_pair(monkeypatch):
+    embeddings, labels = random_set(1, 1500, 16, 300, "generic")
+    expected = verify(embeddings, labels, false_accept_rates=RATES)
+    looks = []
+
+    def guess(self, some, goals):
+        looks.append(some)
+        return 0.9
+
+    monkeypatch.setattr(_pair_counts.PairCounts, "_guess", guess)
+    found = verify(embeddings, labels, false_accept_rates=RATES)
+    assert len(looks) == 1
+    np.testing.assert_array_equal(found.thresholds, expected.thresholds)
+    np.testing.assert_array_equal(found.true_accept_rate, expected.true_accept_rate)
