@@ -1,0 +1,108 @@
+"""What each protocol costs as a multiple of one product of all queries with all references, and whether it is right.
+
+    python benchmarks/protocols.py --rows 50000 --dim 128
+    python benchmarks/protocols.py --check 1000
+
+All rows are queries and references. The floor multiplies 256 float32 queries at a time with the gallery and keeps
+nothing. With `--check` so many random small cases of each protocol, most with ties, are compared with loops in float64,
+and the largest difference is printed (`pip install -e ".[test]"`).
+"""
+
+import sys
+import warnings
+from functools import partial
+from pathlib import Path
+
+import floors
+import numpy as np
+import retrieval as plain
+import side_by_side
+import tensorflow as tf
+
+from keras_epos import calibrate, retrieval
+
+ORACLES = Path(__file__).resolve().parents[1] / "tests" / "retrieval"
+# What float32 results of `nearest` and of moved rows may differ by; everything else is float64.
+FLOAT32 = 1e-6
+
+
+def contestants(rows, labels):
+    cameras = np.random.default_rng(2).integers(0, 6, len(rows))
+    evaluate = partial(retrieval.evaluate, rows, labels)
+    rates = (0.0001, 0.001, 0.01)
+
+    def reranked():
+        evaluate(metrics=("map", "recall"), reranking=retrieval.rerank(rows))
+
+    return {
+        "Recall@K (CMC, hit rate)": partial(evaluate, metrics="recall"),
+        "MAP@R, R-precision": partial(evaluate, metrics=("map@r", "r_precision")),
+        "mAP, mAP@100, NDCG@100, MRR": partial(evaluate, k=100, metrics=("map", "map@k", "ndcg@k", "mrr")),
+        "re-identification: CMC, mAP, mINP": partial(evaluate, cameras=cameras, metrics=("recall", "map", "minp")),
+        "mAP with an interval": partial(evaluate, metrics="map", interval=0.95),
+        "grades: NDCG@100": partial(evaluate, k=100, metrics="ndcg@k", relevance=_grade),
+        "verify: 3 rates, EER, intervals": partial(retrieval.verify, rows, labels, false_accept_rates=rates),
+        "open set: DIR, AUROC, GAP": partial(retrieval.open_set, rows, labels),
+        "calibrate": partial(calibrate, rows, labels, false_accept_rate=0.01),
+        "nearest, k=10": partial(retrieval.nearest, rows, k=10),
+        "inspect": partial(retrieval.inspect, rows, labels),
+        "query expansion, k=10": partial(retrieval.expand_queries, rows, rows, k=10),
+        "whitening": partial(retrieval.whiten, rows),
+        "re-ranking and mAP": reranked,
+    }
+
+
+def _grade(labels, references):
+    """2 for the same class, 1 for the next one."""
+    return np.clip(2 - np.abs(labels[:, None] - references), 0, 2)
+
+
+def measure(args):
+    labels, rows = (np.asarray(part) for part in floors.batch(args.rows, args.dim, args.per_class))
+    order = np.random.default_rng(1).permutation(args.rows)
+    rows, labels = rows[order], labels[order]
+    few = min(args.rows, 2000)
+    for run in contestants(rows[:few], labels[:few]).values():
+        run()
+    floor = partial(plain.floor, tf.constant(rows), tf.constant(rows))
+    floor()
+    found, chosen = {name: [] for name in contestants(rows, labels)}, contestants(rows, labels)
+    for _ in range(args.rounds):
+        for name, run in chosen.items():
+            before = side_by_side.clocks(floor)
+            found[name].append((side_by_side.clocks(run), before))
+    rows_of_table = {name: [side_by_side.median(turns), side_by_side.median(turns, 1)] for name, turns in found.items()}
+    title = f"Multiples of all products of {args.rows:,} {args.dim}-d rows (median of {args.rounds})"
+    side_by_side.table(title, ["time", "CPU time"], rows_of_table)
+
+
+def check(number):
+    sys.path.append(str(ORACLES))
+    import protocol_cases
+
+    print(f"\nLargest difference from loops in float64, {number:,} cases of each protocol\n")
+    for name in protocol_cases.PROTOCOLS:
+        off = protocol_cases.largest(name, number)
+        print(f"{name:<36}{off:>10.1e}", flush=True)
+        if not off < FLOAT32:
+            sys.exit(f"{name} is wrong.")
+    print(f"\n{side_by_side.machine()}")
+
+
+def main():
+    parser = side_by_side.parser(__doc__, rounds=3)
+    parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--dim", type=int, default=128)
+    parser.add_argument("--per-class", type=int, default=10)
+    parser.add_argument("--check", type=int, metavar="N", help="compare N random cases of each protocol with loops")
+    args = parser.parse_args()
+    # Small cases have few classes.
+    warnings.filterwarnings("ignore", message=".*intervals come from a bootstrap")
+    if args.check:
+        check(args.check)
+    else:
+        measure(args)
+
+
+if __name__ == "__main__":
+    main()
