@@ -21,8 +21,11 @@ from keras_epos.retrieval._open_set import open_set
 from keras_epos.retrieval._prefixes import recall_by_dim
 from keras_epos.retrieval._product import TIE
 from keras_epos.retrieval._rerank import Reranking, rerank
+from keras_epos.retrieval._templates import template_means
 from keras_epos.retrieval._threshold import Curve, Threshold
-from keras_epos.retrieval._verify import Verification, verify, verify_pairs
+from keras_epos.retrieval._verification import PairCurve, Verification
+from keras_epos.retrieval._verify import verify
+from keras_epos.retrieval._verify_pairs import verify_pairs
 
 __all__ = [
     "LIST_METRICS",
@@ -32,6 +35,7 @@ __all__ = [
     "Curve",
     "Difference",
     "Finding",
+    "PairCurve",
     "Reranking",
     "Threshold",
     "Verification",
@@ -47,6 +51,7 @@ __all__ = [
     "open_set",
     "recall_by_dim",
     "rerank",
+    "template_means",
     "verify",
     "verify_pairs",
     "whiten",
