@@ -167,23 +167,28 @@ def _at(places, values, size):
     return everywhere
 
 
-def check_ahead(labels, gallery_labels, has_gallery, *, k, metrics, ids, gallery_ids, same_class):
+def check_ahead(
+    labels, gallery_labels, has_gallery, *, k, metrics, ids, gallery_ids, cameras, gallery_cameras, same_class
+):
     """Raise now what `evaluate` would raise for these arguments whatever the embeddings.
 
     Args:
         labels, gallery_labels: As in `evaluate`; `None` where they are not known yet.
         has_gallery: Whether there will be a gallery.
-        k, metrics, ids, gallery_ids, same_class: As in `evaluate`.
+        k, metrics, ids, gallery_ids, cameras, gallery_cameras, same_class: As in `evaluate`.
 
     Raises:
         ValueError: as `evaluate` does.
     """
     relation = relations.get(same_class)
-    metrics = check_metrics(metrics, METRICS)
+    metrics = check_metrics(metrics, METRICS + LIST_METRICS)
     ranks = check_ranks(k) if "recall" in metrics else ()
+    is_known = labels is not None and not (has_gallery and gallery_labels is None)
+    if is_known:
+        ids, gallery_ids = camera_ids(labels, gallery_labels, cameras, gallery_cameras, ids, gallery_ids)
     gallery = np.zeros((1, 1), np.float32) if has_gallery else None
     check_gallery_arguments(gallery, gallery, ids, gallery_ids)
-    if labels is None or (has_gallery and gallery_labels is None):
+    if not is_known:
         return
     # Rows that stand for the embeddings: only their number counts.
     rows = np.zeros((len(labels), 1), np.float32)
