@@ -14,11 +14,13 @@ from keras_epos.data.datasets._reidentification import (
     reidentification_table,
     veri776,
 )
+from keras_epos.data.datasets._revisited import Revisited, revisited
 from keras_epos.data.datasets._split import Split, TrainQueryGallery, TrainTest, TrainValidationTest
 from keras_epos.data.datasets._stanford_online_products import stanford_online_products
 
 __all__ = [
     "Pairs",
+    "Revisited",
     "Split",
     "TemplatePairs",
     "TrainQueryGallery",
@@ -35,6 +37,7 @@ __all__ = [
     "msmt17",
     "omniglot",
     "reidentification_table",
+    "revisited",
     "stanford_online_products",
     "template_pairs",
     "veri776",
