@@ -16,7 +16,7 @@ from test_open_set import expected as expected_open_set
 from test_verify import lowest
 
 from keras_epos import calibrate, retrieval
-from keras_epos.retrieval import LIST_METRICS, METRICS, TIE
+from keras_epos.retrieval import LIST_METRICS, METRICS, TIE, _pair_counts
 
 ALL = METRICS + LIST_METRICS
 KINDS = ["generic", "grid", "copies", "collapsed"]
@@ -95,14 +95,25 @@ def _rates(found, different, same):
     return max(map(abs, [*off, found.eer_threshold - threshold, found.eer - (1 - accepted / len(same))]))
 
 
-def all_pairs(seed):
-    _, _, rows, _, labels = case(seed, 5)
+def all_pairs(seed, kinds=KINDS):
+    _, _, rows, _, labels = case(seed, 5, kinds=kinds)
     similarity, same = unit(rows) @ unit(rows).T, labels[:, None] == labels
     others = ~np.eye(len(rows), dtype=bool)
     if same.all() or not (same & others).any():
         raise Nothing
     found = retrieval.verify(rows, labels, false_accept_rates=RATES, block_size=5)
     return _rates(found, similarity[~same], similarity[same & others])
+
+
+def many_pairs(seed):
+    """As if there were too many pairs to keep, which takes the other way through the code."""
+    usual = {name: getattr(_pair_counts, name) for name in ("KEPT", "BINS", "SAMPLE")}
+    vars(_pair_counts).update(KEPT=20, BINS=64, SAMPLE=4)
+    try:
+        # What is nearer than some ties, and too many, is cut on one side of it all.
+        return all_pairs(seed, KINDS[:3])
+    finally:
+        vars(_pair_counts).update(usual)
 
 
 def lists_of_pairs(seed):
@@ -200,6 +211,7 @@ PROTOCOLS = {
     "grades and junk": grades_and_junk,
     "k-reciprocal re-ranking": reranking,
     "verification, all pairs": all_pairs,
+    "verification, all of many pairs": many_pairs,
     "verification, lists of pairs": lists_of_pairs,
     "open set": open_set,
     "calibrate": threshold,
