@@ -97,7 +97,7 @@ def main():
     parser.add_argument("--check", type=int, metavar="N", help="compare N random cases of each protocol with loops")
     args = parser.parse_args()
     # Small cases have few classes.
-    warnings.filterwarnings("ignore", message=".*intervals come from a bootstrap")
+    warnings.filterwarnings("ignore", message=".*intervals come from a bootstrap|Only .* classes play")
     if args.check:
         check(args.check)
     else:
