@@ -123,7 +123,7 @@ def test_the_cameras_of_a_gallery(model):
 def test_measures_of_whole_lists_by_cameras_reach_the_logs(model):
     named = {
         "k": (1, 2),
-        "metrics": ("map", "recall", "map@k", "minp", "map@r"),
+        "metrics": ("map@k", "recall", "map", "minp", "map@r"),
         "cameras": np.arange(10) % 2,
         "gallery_cameras": np.arange(10, 30) % 2,
     }
@@ -132,10 +132,10 @@ def test_measures_of_whole_lists_by_cameras_reach_the_logs(model):
     history = model.fit(IMAGES, LABELS, epochs=1, verbose=0, callbacks=[callback]).history
     rows = model.predict(IMAGES, verbose=0)
     expected = retrieval.evaluate(rows[:10], LABELS[:10], rows[10:], LABELS[10:], **named)
-    names = ["map", "recall@1", "recall@2", "map@1", "map@2", "minp", "map@r"]
+    names = ["map@1", "map@2", "recall@1", "recall@2", "map", "minp", "map@r"]
     assert [name for name in history if name != "loss"] == [f"val_{name}" for name in names]
     assert callback.history[-1] == {"epoch": 0, **expected}
-    assert callback.judged_by == "map"
+    assert callback.judged_by == "map@1"
     # What cannot be known before the labels come is refused with them.
     late = RecallAtK(Counted(), k=1, cameras=np.arange(29))
     with pytest.raises(ValueError, match="`cameras` must have one entry for each of 30 rows"):

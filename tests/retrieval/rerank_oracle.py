@@ -1,5 +1,7 @@
 """k-reciprocal re-ranking as loops over sets and one dense matrix, from the paper."""
 
+import functools
+
 import numpy as np
 from brute_force import unit
 
@@ -12,9 +14,10 @@ def reranked(queries, gallery, k1, k2, weight):
     similarity = rows @ rows.T
     size = len(rows)
 
+    @functools.cache
     def near(p, k):
         others = [j for j in range(size) if j != p]
-        return {p} | {j for j in others if sum(similarity[p, i] >= similarity[p, j] - TIE for i in others) <= k}
+        return {p} | {j for j in others if np.sum(similarity[p, others] >= similarity[p, j] - TIE) <= k}
 
     def reciprocal(p, k):
         return {j for j in near(p, k) if p in near(j, k)}

@@ -60,11 +60,22 @@ def test_measures_equal_those_of_the_dense_matrix():
             continue
         seen += 1
         found = evaluate(
-            queries, labels, gallery, of_gallery, k=KS, metrics=METRICS + LIST_METRICS, per_query=True, block_size=5,
+            queries, labels, gallery, of_gallery, k=KS, metrics=METRICS + LIST_METRICS, per_query=True, block_size=2,
             reranking=rerank(queries, gallery, **named),
         )  # fmt: skip
         assert_same(found, queries, gallery, grades, similarity)
     assert seen > CASES / 2
+
+
+def test_a_few_of_a_long_list():
+    rows, _ = random_set(0, 130, 5, 9, "generic")
+    for queries, gallery in ((rows[:6], rows[6:]), (rows, None)):
+        expected = reranked(queries, gallery, 9, 3, 0.3)
+        if gallery is None:
+            np.fill_diagonal(expected, -np.inf)
+        similarity, indices = rerank(queries, gallery, k1=9, k2=3).nearest(3, block_size=4)
+        np.testing.assert_allclose(similarity, -np.sort(-expected, axis=1)[:, :3], atol=1e-6)
+        np.testing.assert_allclose(np.take_along_axis(expected, indices, 1), similarity, atol=1e-6)
 
 
 def test_the_order_of_the_rows_changes_nothing():
