@@ -139,17 +139,19 @@ def test_what_does_not_fit_is_told():
 def test_a_wrong_guess_costs_time_and_no_pair(monkeypatch):
     embeddings, labels = random_set(1, 1500, 16, 300, "generic")
     expected = verify(embeddings, labels, false_accept_rates=RATES)
-    looks = []
+    # Above all thresholds, and between them.
+    for low in (0.9, expected.thresholds[1] + 0.01):
+        looks = []
 
-    def guess(self, some, goals):
-        looks.append(some)
-        return 0.9
+        def guess(self, some, goals, low=low, looks=looks):
+            looks.append(some)
+            return low
 
-    monkeypatch.setattr(_pair_counts.PairCounts, "_guess", guess)
-    found = verify(embeddings, labels, false_accept_rates=RATES)
-    assert len(looks) == 1
-    np.testing.assert_array_equal(found.thresholds, expected.thresholds)
-    np.testing.assert_array_equal(found.true_accept_rate, expected.true_accept_rate)
+        monkeypatch.setattr(_pair_counts.PairCounts, "_guess", guess)
+        found = verify(embeddings, labels, false_accept_rates=RATES)
+        assert len(looks) == 1
+        np.testing.assert_array_equal(found.thresholds, expected.thresholds)
+        np.testing.assert_array_equal(found.true_accept_rate, expected.true_accept_rate)
 
 
 def test_pairs_name_rows():
@@ -182,8 +184,11 @@ def test_curves_hold_what_was_asked_for():
             most, least = (np.array([np.mean(parts > t + shift) for t in thresholds]) for shift in (-slack, slack))
             assert (least - 1e-12 <= rates).all()
             assert (rates <= most + 1e-12).all()
-        assert far[0] <= 1 / len(different)
+        assert far[0] <= (0 if size == 300 else 1 / len(different))
         assert far[-1] > found.eer
+    # Here no pair is counted twice.
+    found = verify(embeddings[:200], labels[:200], embeddings[200:300], labels[200:300])
+    assert found.curve.false_accept_rate[0] == 0
 
 
 def test_templates_count_a_medium_once():
