@@ -7,10 +7,9 @@ lowest of them are counted in narrow bins, and what lies in the bins of the thre
 from typing import NamedTuple
 
 import numpy as np
-from keras import ops
 
 from keras_epos._rows import blocks
-from keras_epos.retrieval._product import TIE, Product
+from keras_epos.retrieval._product import TIE, Product, on_host
 
 # Bins of a histogram, and similarities that are kept when no more are left between two bounds.
 BINS = 2**14
@@ -138,7 +137,7 @@ class PairCounts:
         for rows in blocks(index, self.product.block_size):
             span = classes.span(rows)
             for start, similarity in self.product.by_block(rows):
-                similarity = ops.convert_to_numpy(similarity)
+                similarity = on_host(similarity)
                 low, high = (min(max(border - start, 0), similarity.shape[1]) for border in (span.start, span.stop))
                 if low == high:
                     yield _Block(0, rows, start, similarity, slice(0), False)

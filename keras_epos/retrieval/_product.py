@@ -92,6 +92,11 @@ class Product:
         return similarity
 
 
+def on_host(similarity):
+    """A block as a NumPy array, perhaps one that must not be written to: Keras would copy it."""
+    return ops.convert_to_numpy(similarity) if keras.backend.backend() == "torch" else np.asarray(similarity)
+
+
 def above(similarity, threshold):
     """Yields the entries above the threshold of their row, some rows at a time: `(row, column, value)`, rows rising."""
     groups, largest = _grouped(similarity)

@@ -3,10 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from keras import ops
 
 from keras_epos._rows import CHUNK, blocks
-from keras_epos.retrieval._product import TIE
+from keras_epos.retrieval._product import TIE, on_host
 
 
 class Ranks(NamedTuple):
@@ -72,7 +71,7 @@ def _ahead(product, classes, rows, query, threshold):
         return ahead
     bounds, span = np.stack([np.nextafter(high, np.float32(np.inf)), low], axis=1), classes.span(rows)
     for start, similarity in product.by_block(rows):
-        similarity = ops.convert_to_numpy(similarity)
+        similarity = on_host(similarity)
         window = slice(start, start + similarity.shape[1])
         similarity = _negatives(similarity, classes, rows, window, span)
         certain, possible = _at_least(np.sort(similarity, axis=1), query, bounds).T

@@ -9,7 +9,7 @@ from keras_epos._checks import integer, number
 from keras_epos._rows import Rows, blocks
 from keras_epos.retrieval._checks import check_same_dim
 from keras_epos.retrieval._nearest import nearest_of
-from keras_epos.retrieval._product import Product
+from keras_epos.retrieval._product import Product, on_host
 from keras_epos.retrieval._reciprocal import jaccard_block, jaccard_pairs, neighborhoods
 
 # Pairs of neighborhoods that are compared one by one at a time.
@@ -86,7 +86,7 @@ class _Reranked(Product):
     def by_block(self, rows):
         for start, similarity in super().by_block(rows):
             window = slice(start, start + similarity.shape[1])
-            moved = self._mean(ops.convert_to_numpy(similarity), self._jaccard(rows, window))
+            moved = self._mean(on_host(similarity), self._jaccard(rows, window))
             yield start, ops.convert_to_tensor(moved.astype(np.float32))
 
     def exact_rows(self, rows, indices):
