@@ -115,6 +115,12 @@ def test_peers_need_a_python_that_fits(tmp_path):
     assert "`--python` must be a Python. Received: --python no-such-python" in printed
 
 
+def test_protocols(tmp_path):
+    rows = ["Recall@K (CMC, hit rate)", "verify: 3 rates, EER, intervals", "re-ranking and mAP"]
+    check(tmp_path, "protocols.py", "--rounds", 1, "--rows", 1100, "--dim", 8, rows=rows)
+    check(tmp_path, "protocols.py", "--check", 2, rows=["re-identification", "verification, lists of pairs"])
+
+
 def test_retrieval(tmp_path):
     options = ("--rounds", 1, "--rows", 1100, 1200, "--dim", 8)
     check(tmp_path, "retrieval.py", *options, rows=["all products, transposed once", "nearest, k=11"])

@@ -43,7 +43,7 @@ def positives_of(product, classes, rows):
     for part in blocks(np.arange(span.start, span.stop), max(1, CHUNK // len(rows))):
         window = slice(part[0], part[-1] + 1)
         grades = classes.grades(rows, window)
-        query, column = np.nonzero(grades > 0)
+        query, column = np.divmod(np.flatnonzero(grades > 0), len(part))
         similarity = product.exact(rows, window.start, len(part), query, column)
         found.append((query, similarity, grades[query, column].astype(float)))
     if not found:
