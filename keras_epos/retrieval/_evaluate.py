@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_epos import same_class as relations
 from keras_epos._checks import integer, number
-from keras_epos._rows import to_numpy
+from keras_epos._rows import describe, to_numpy
 from keras_epos.retrieval._cameras import camera_ids
 from keras_epos.retrieval._checks import (
     check_gallery_arguments,
@@ -22,6 +22,7 @@ from keras_epos.retrieval._classes import occurrences, relate, sides
 from keras_epos.retrieval._list_measures import LIST_METRICS, OF_RANKS, list_measures
 from keras_epos.retrieval._neighbors import best_positives, precision_at_r, recall_at
 from keras_epos.retrieval._product import Product
+from keras_epos.retrieval._rerank import Reranking
 
 METRICS = ("recall", "map@r", "r_precision")
 ALL_FOUND = "Every query would count as found."
@@ -126,6 +127,11 @@ def evaluate(
     integer("seed", seed, 0)
     if interval is not None:
         number("interval", interval, "(0, 1)", "a confidence")
+    if reranking is not None and not isinstance(reranking, Reranking):
+        raise ValueError(
+            f"`reranking` must be what `rerank` returned. Received: {describe(reranking)}. Call "
+            "`rerank(embeddings, gallery_embeddings)`."
+        )
     check_order(embeddings, labels, gallery_embeddings)
     ids, gallery_ids = camera_ids(labels, gallery_labels, cameras, gallery_cameras, ids, gallery_ids)
     check_gallery_arguments(gallery_embeddings, gallery_labels, ids, gallery_ids)

@@ -115,6 +115,7 @@ def test_what_does_not_fit_is_told():
         (lambda: rerank(rows, weight=2), r"`weight` must be a share in \[0, 1\]"),
         (lambda: rerank(rows, rows[:, :2]), "`gallery` must have the 3 columns"),
         (lambda: rerank(rows[:1]), "`queries` must have two rows"),
+        (lambda: evaluate(rows, np.arange(9) % 2, k=1, reranking=True), "`reranking` must be what `rerank` returned"),
         (lambda: after.nearest(9), "`k` must be at most the number of references of a query, 8"),
         (lambda: evaluate(rows + 1, np.arange(9) % 2, k=1, reranking=after), "`reranking` must be of the same"),
         (lambda: evaluate(rows, np.arange(9) % 3, rows, np.arange(9) % 3, k=1, reranking=after), "9 references, for 9"),
