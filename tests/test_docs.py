@@ -159,20 +159,23 @@ def test_the_programs_about_protocols_run(capsys):
     for program in programs("protocols.md"):
         exec(program, names)
     shown = capsys.readouterr().out
-    assert len(re.findall(r"mAP [+-]?\d", shown)) == 5
+    assert len(re.findall(r"mAP [+-]?\d", shown)) == 6
     assert re.search(r"mAP \+0.\d+ \(\+0", shown)
     assert "found at 10 % false alarms" in shown
 
 
-def test_the_programs_about_verification_run(capsys):
+def test_the_programs_about_verification_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     names = {}
     for program in programs("verification.md"):
         exec(program, names)
     shown = capsys.readouterr().out.splitlines()
     text = (DOCS / "verification.md").read_text()
-    assert len(shown) == 6
+    assert len(shown) == 7
     assert all(line in text for line in shown[:5])
+    assert (tmp_path / "verification.png").exists()
     assert names["pairs"].accuracy > 0.9
+    assert names["of_templates"].eer < names["found"].eer
 
 
 def test_the_program_about_galleries_runs(tmp_path, monkeypatch, capsys):
