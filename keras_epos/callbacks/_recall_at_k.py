@@ -12,7 +12,7 @@ from keras_epos.callbacks._baseline import behind, check_baseline, has_stepped
 from keras_epos.callbacks._neighbors import check_neighbors, check_prefix
 from keras_epos.callbacks._one_point import BATCH_NORMALIZATION, NUM_TRIED, differs_in_training_mode, is_one_point
 from keras_epos.callbacks._outputs import check_output
-from keras_epos.callbacks._sources import check_first_batch, copied, embed, gallery_source, source
+from keras_epos.callbacks._sources import check_first_batch, copied, embed, labeled_source, source
 from keras_epos.retrieval._checks import check_metrics, check_ranks
 from keras_epos.retrieval._evaluate import check_ahead
 from keras_epos.retrieval._list_measures import OF_RANKS
@@ -55,7 +55,8 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
         gallery_cameras: `(G,)`, the cameras of the gallery.
         same_class: `"equal"`, `"share_a_label"` for labels that are rows of zeros and ones `(N, L)`, or a function of
             the labels; see `keras_epos.retrieval.evaluate`.
-        output: Which output of the model is the embedding, when it has several: the name or key, or the place.
+        output: Which output of the model is the embedding, when it has several: the name or key, or the place. By
+            default the one called `"embedding"`.
         batch_size: Images embedded at once, when they come as arrays.
         prefix: Put before the names in the logs.
         every: Epochs from one measurement to the next. The first and the last epoch of a `fit` are always measured,
@@ -105,7 +106,7 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
         check_prefix(prefix)
         check_baseline(baseline)
         self._queries = source("images", images, labels, batch_size)
-        self._references = None if gallery is None else gallery_source(gallery, batch_size)
+        self._references = None if gallery is None else labeled_source("gallery", gallery, batch_size)
         self.metrics = check_metrics(metrics, retrieval.METRICS + retrieval.LIST_METRICS)
         self.k = check_ranks(k) if set(self.metrics) & set(OF_RANKS) else ()
         self.ids = None if ids is None else copied(ids)
@@ -114,6 +115,7 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
         self.gallery_cameras = None if gallery_cameras is None else copied(gallery_cameras)
         self.same_class = same_class
         self.output = output
+        self.batch_size = batch_size
         self.prefix = prefix
         self.every = every
         self.history = []
@@ -126,12 +128,13 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
 
     def __repr__(self):
         # Keras shows this when the callback stands among the metrics.
-        return "<RecallAtK, a callback: pass it to fit(callbacks=[...])>"
+        return f"<{type(self).__name__}, a callback: pass it to fit(callbacks=[...])>"
 
     def evaluate(self, model):
         """What `keras_epos.retrieval.evaluate` returns for the embeddings of `model`."""
-        results, embeddings = self._evaluate(model, self.output)
-        self._tell_of_one_point(model, embeddings)
+        embedded = self._embedded(model, self.output)
+        results = self._judged(*embedded)
+        self._tell_of_one_point(model, embedded[0])
         return results
 
     def on_train_begin(self, logs=None):
@@ -139,10 +142,10 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
         self._told_of_harm = None
         check_neighbors(self, {self.prefix + name for name in self._names()})
         if self._measure_baseline and self.baseline is None and not has_stepped(self.model):
-            self.baseline = {"start": self._evaluate(self.model, self.output)[0]}
+            self.baseline = {"start": self._judged(*self._embedded(self.model, self.output))}
             features = pooled_features(self.model)
             if features is not None:
-                self.baseline["backbone"] = self._evaluate(features, None)[0]
+                self.baseline |= self._baseline_of(features)
         else:
             for images in (self._queries, self._references):
                 if images is not None:
@@ -168,13 +171,17 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         self._tell_of_harm()
 
-    def _evaluate(self, model, output):
-        embeddings, labels = embed(model, self._queries, output)
-        gallery_embeddings, gallery_labels = None, None
-        if self._references is not None:
-            gallery_embeddings, gallery_labels = embed(model, self._references, output)
-        results = retrieval.evaluate(embeddings, labels, gallery_embeddings, gallery_labels, **self._question())
-        return results, embeddings
+    def _baseline_of(self, features):
+        """What the model can do without its head, from the model of the pooled features of its backbone."""
+        return {"backbone": self._judged(*self._embedded(features, None))}
+
+    def _embedded(self, model, output):
+        """Embeddings and labels, then those of the gallery or two times `None`."""
+        gallery = (None, None) if self._references is None else embed(model, self._references, output)
+        return *embed(model, self._queries, output), *gallery
+
+    def _judged(self, *embedded):
+        return retrieval.evaluate(*embedded, **self._question())
 
     def _question(self):
         return {
@@ -207,7 +214,7 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
     def _tell_of_harm(self):
         if self._told_of_one_point:
             return
-        sentence = behind(self.baseline or {}, self.history, self.judged_by)
+        sentence = behind(self.baseline or {}, self.history, self.judged_by, type(self).__name__)
         if sentence and sentence != self._told_of_harm:
             # On a line of its own: the progress line of the epoch is still being written.
             print(f"\n{sentence}")

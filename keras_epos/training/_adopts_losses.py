@@ -2,7 +2,6 @@
 
 import functools
 import json
-import types
 import warnings
 
 import keras
@@ -10,10 +9,11 @@ import numpy as np
 
 from keras_epos._checks import integer
 from keras_epos._config import KnownArguments
-from keras_epos._keras_private import DotNotTrackScope, is_grain_dataset, is_tf_dataset, is_torch_dataloader
+from keras_epos._keras_private import DotNotTrackScope
 from keras_epos.losses import _replicas as replicas
 from keras_epos.losses._recording import recording
 from keras_epos.training import _micro_batches, _replica_step
+from keras_epos.training._inputs import as_keras_takes, can_be_shuffled, refuse_pairs
 from keras_epos.training._loss_structure import resolved, warn_of_classification
 from keras_epos.training._means import EpochLoss, LossOfEachOutput, MeasuredMean
 from keras_epos.training._optimizers import by_part, scaled
@@ -147,7 +147,7 @@ class AdoptsLosses(KnownArguments):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         with recording(training) as here:
-            total = super().compute_loss(x, y, y_pred, sample_weight, training)
+            total = super().compute_loss(x, self._of_outputs(y), y_pred, sample_weight, training)
         shares = [1.0] if self._has_other_losses else []
         for prefix, loss in zip(self._prefixes, self._embedding_losses, strict=True):
             result, weights = here.results[id(loss)]
@@ -176,8 +176,18 @@ class AdoptsLosses(KnownArguments):
             return _replica_step.train_step(self, *arguments)
         return super().train_step(*arguments)
 
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return super().compute_metrics(x, self._of_outputs(y), y_pred, sample_weight)
+
+    def _of_outputs(self, targets):
+        """Targets of each output: labels that come once are those of all outputs."""
+        is_one = len(self.output_dims) > 1 and hasattr(targets, "shape")
+        return dict.fromkeys(self.output_dims, targets) if is_one else targets
+
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **arguments):
         """As `keras.Model.fit`. A run whose batches hold no pairs is said to in one warning.
+
+        Labels that come once, and not in a dictionary by output, are those of every output.
 
         `shuffle` is for arrays and finite `PyDataset`s; other data come as they are, and Keras warns of it if given.
 
@@ -191,13 +201,15 @@ class AdoptsLosses(KnownArguments):
         refuse_pairs(x, getattr(self, "backbone", self))
         refuse_cut_targets(y)
         validation = arguments.get("validation_data")
-        refuse_cut_targets(validation[1] if isinstance(validation, (tuple, list)) else None)
+        if isinstance(validation, (tuple, list)):
+            refuse_cut_targets(validation[1])
+            arguments["validation_data"] = as_keras_takes(validation[0]), *validation[1:]
         if self._embedding_losses:
             callbacks = watched(callbacks, y)
         if not can_be_shuffled(x):
             # Keras would warn of its own default.
             arguments.setdefault("shuffle", False)
-        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **arguments)
+        return super().fit(as_keras_takes(x), y, batch_size, epochs, verbose, callbacks, **arguments)
 
     def make_train_function(self, force=False):
         # TensorFlow traces a step twice if its first trace makes the variables of the optimizer.
@@ -227,8 +239,20 @@ class AdoptsLosses(KnownArguments):
         if self._embedding_losses:
             callbacks = watched(callbacks)
         return super().evaluate(
-            x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict=return_dict, **arguments
+            as_keras_takes(x),
+            y,
+            batch_size,
+            verbose,
+            sample_weight,
+            steps,
+            callbacks,
+            return_dict=return_dict,
+            **arguments,
         )
+
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+        """As `keras.Model.predict`. Strings may also be an array of NumPy, or a list."""
+        return super().predict(as_keras_takes(x), batch_size, verbose, steps, callbacks)
 
     def get_compile_config(self):
         if not self.compiled:
@@ -239,24 +263,6 @@ class AdoptsLosses(KnownArguments):
         self.compile(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})
         if self.built:
             self.optimizer.build(self.trainable_variables)
-
-
-def refuse_pairs(samples, network):
-    """Refuse two or three arrays where the network takes one, as it does when pairs or triplets were made before."""
-    inputs = getattr(network, "inputs", None)
-    if isinstance(samples, (list, tuple)) and len(samples) in (2, 3) and inputs is not None and len(inputs) == 1:
-        raise ValueError(
-            f"`x` must be one array of samples. Received: {len(samples)}, as of pairs or triplets. The loss finds "
-            "these in each batch by itself: pass each sample once as x, and its class as y."
-        )
-
-
-def can_be_shuffled(data):
-    """Whether Keras can shuffle what `fit` is given."""
-    if isinstance(data, keras.utils.PyDataset):
-        return data.num_batches is not None
-    is_stream = is_tf_dataset(data) or is_torch_dataloader(data) or is_grain_dataset(data)
-    return not is_stream and not isinstance(data, types.GeneratorType)
 
 
 def loss_layers(state):

@@ -90,10 +90,14 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
         self.built = True
 
     def call(self, inputs, training=False):
+        return self.unit_norm(self.before_norm(inputs, training))
+
+    def before_norm(self, inputs, training):
+        """What the dense layer makes of the features, `(B, embedding_dim)`."""
         features = self.backbone(inputs, training=training)
         if self.pooling is not None:
             features = self.pooling(features)
-        return self.unit_norm(self.embedding(features))
+        return self.embedding(features)
 
     def compute_output_shape(self, input_shape):
         return input_shape[0], self.embedding_dim
@@ -188,6 +192,9 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
 
     def _replace_embedding(self, layer):
         was_locked, self._tracker.locked = self._tracker.locked, False
+        place = next(number for number, one in enumerate(self._layers) if one is self.embedding)
         self._tracker.untrack(self.embedding)
         self.embedding = layer
+        # In the place of the old one: the state of an optimizer is saved in the order of the weights.
+        self._layers.insert(place, self._layers.pop())
         self._tracker.locked = was_locked
