@@ -203,6 +203,7 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
         for path, layer in copy.own_layers().items():
             if id(layers[path]) in adapted:
                 layer.kernel.assign_add(adapted[id(layers[path])].kernel())
+        copy._called = self._called  # Keras exports no model that was not called
         return copy
 
     def export(self, *arguments, **named):

@@ -107,9 +107,11 @@ def freeze_base(backbone):
     for layer in backbone._flatten_layers():
         if isinstance(layer, (LowRankAdapter, GeneralizedMean)):
             continue
-        holds_adapters = any(isinstance(one, LowRankAdapter) for one in layer._flatten_layers())
-        set_trainable(layer, False)
-        layer._trainable = holds_adapters  # or Keras would not list their weights
+        for variable in layer._trainable_variables:
+            variable.trainable = False
+        # Of a layer that says it is frozen Keras lists no weights, those inside included.
+        if not any(isinstance(one, LowRankAdapter) for one in layer._flatten_layers()):
+            set_trainable(layer, False)
 
 
 def adapted_layers(backbone):
