@@ -188,15 +188,15 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
     def merged(self):
         """The model itself; with `lora` a copy without adapters that gives the same embeddings, not compiled.
 
-        Their products are added to the kernels. A model whose backbone is taken elsewhere must be merged first:
-        `model.backbone` saved alone is what it was before training.
+        Their products are added to the kernels, and what `lora` froze can be trained. A model whose backbone is taken
+        elsewhere must be merged first: `model.backbone` saved alone is what it was before training.
         """
         if self._lora is None:
             return self
-        layers = self.own_layers()
-        config = self.get_config()
-        frozen = [path for path in config["frozen_layers"] if not isinstance(layers[path], LowRankAdapter)]
+        layers, config = self.own_layers(), self.get_config()
+        frozen = [path for path in config["frozen_layers"] if not path.startswith("backbone")]
         copy = type(self).from_config({**config, "lora": None, "frozen_layers": frozen})
+        copy._keep_frozen()
         adapted = {id(layer): adapter for layer, adapter in adapted_layers(self.backbone)}
         of_adapters = {id(weight) for adapter in adapted.values() for weight in adapter.weights}
         copy.set_weights([weight for weight in self.own_weights if id(weight) not in of_adapters])

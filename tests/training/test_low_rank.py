@@ -115,6 +115,8 @@ def test_merged_gives_the_same_embeddings_without_adapters():
     assert not adapters(merged)
     assert merged.lora is None
     assert not merged.embedding.trainable
+    # What `lora` froze trains again; what `freeze` did, the patches and the token, does not.
+    assert len(merged.backbone.trainable_variables) == len(merged.backbone.weights) - 3
     assert merged.merged() is merged
     assert len(adapters(model)) == 4
 
