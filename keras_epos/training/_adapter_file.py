@@ -66,11 +66,15 @@ def load_adapters(model, path):
     if not is_of_format:
         raise ValueError(f"`path` must be a file of {FORMAT!r}. Received: {str(path)!r}, of {about['format']!r}.")
     own = _about(model)
-    for name, what in (("lora", "`lora`"), ("embedding_dim", "`embedding_dim`"), ("backbone", "a backbone of the weights")):
+    for name, what in (
+        ("lora", "`lora`"),
+        ("embedding_dim", "`embedding_dim`"),
+        ("backbone", "a backbone of the weights"),
+    ):
         if about[name] != own[name]:
             raise ValueError(
-                f"`model` must have {what} {about[name]}, as that of the file. Received: {own[name]}. Adapters belong to "
-                "the backbone that they were trained beside."
+                f"`model` must have {what} {about[name]}, as that of the file. Received: {own[name]}. Adapters belong "
+                "to the backbone that they were trained beside."
             )
     shapes = {name: tuple(weight.shape) for name, weight in trained.items()}
     if shapes != {name: array.shape for name, array in arrays.items()}:

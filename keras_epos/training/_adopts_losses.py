@@ -49,9 +49,7 @@ class AdoptsLosses(KnownArguments):
         """The layers to which `layer_decay` applies: a list of `DepthGroup`."""
         return []
 
-    def _compile(
-        self, optimizer, loss, backbone_optimizer=None, loss_optimizer=None, layer_decay=None, **arguments
-    ):
+    def _compile(self, optimizer, loss, backbone_optimizer=None, loss_optimizer=None, layer_decay=None, **arguments):
         loss, by_output = resolved(loss, self.output_dims)
         for metrics in (arguments.get("metrics"), arguments.get("weighted_metrics")):
             warn_of_classification(metrics, by_output, self.output_dims)

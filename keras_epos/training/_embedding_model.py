@@ -11,7 +11,7 @@ from keras_epos.training._depth import depth_groups
 from keras_epos.training._first_layers import freeze_first_layers
 from keras_epos.training._frozen_layers import freeze_layers, frozen_layers, layers_by_path
 from keras_epos.training._hub_backbone import imported_hub
-from keras_epos.training._low_rank import LowRankAdapter, adapt, adapted_layers, freeze_base, refuse_adapted
+from keras_epos.training._low_rank import adapt, freeze_base, merged_copy, refuse_adapted
 from keras_epos.training._pooling import pooling_for
 
 
@@ -42,7 +42,8 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
             there is a class token `"class"` or `"class_and_mean"`, see `keras_epos.training.hub_backbone`.
         lora: Rank of low-rank adapters beside the projections of attention that make queries and values, 4 to 16 as a
             rule, or `None`. The backbone's own weights then stay as they are, and adapters and dense layer are trained
-            (Hu et al. 2021, https://arxiv.org/abs/2106.09685). `merged` gives a model without adapters, and so do the
+            (Hu et al. 2021, https://arxiv.org/abs/2106.09685). The layers of the backbone that is passed are adapted as
+            they are, no copy. `merged` gives a model without adapters, and so do the
             exports; `keras_epos.training.save_adapters` writes what was trained alone.
         freeze: Share of the backbone's layers, the first of them, that stay as they are, in [0, 1]. See
             `keras_epos.training.freeze_first_layers`.
@@ -93,7 +94,7 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
             refuse_adapted(self.backbone)
         else:
             adapt(self.backbone, lora)
-        self._keep_frozen()
+        self.keep_frozen()
         self.pooling = None
         self.embedding = keras.layers.Dense(embedding_dim, dtype=self.dtype_policy, name="embedding")
         to_float32 = keras.layers.UnitNormalization if normalize else keras.layers.Identity
@@ -153,7 +154,14 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
         return depth_groups(self.backbone)
 
     def compile(
-        self, optimizer="adam", loss=None, backbone_optimizer=None, loss_optimizer=None, *, layer_decay=None, **arguments
+        self,
+        optimizer="adam",
+        loss=None,
+        backbone_optimizer=None,
+        loss_optimizer=None,
+        *,
+        layer_decay=None,
+        **arguments,
     ):
         """As `keras.Model.compile`, with optimizers of their own for the backbone and for the loss if wanted.
 
@@ -173,11 +181,11 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
             ValueError: If optimizers or losses cannot be combined, or `layer_decay` is out of range, for a backbone of
                 one depth, or with an optimizer that has a `global_clipnorm`.
         """
-        self._keep_frozen()
+        self.keep_frozen()
         self._compile(optimizer, loss, backbone_optimizer, loss_optimizer, layer_decay, **arguments)
 
-    def _keep_frozen(self):
-        # Again in every compile, as `backbone.trainable = True` reaches these layers too.
+    def keep_frozen(self):
+        """Freeze again what `lora`, `freeze` and `freeze_batch_norm` do: `backbone.trainable = True` reaches it too."""
         if self._lora is not None:
             freeze_base(self.backbone)
         freeze_first_layers(self.backbone, self.freeze)
@@ -191,26 +199,12 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
         Their products are added to the kernels, and what `lora` froze can be trained. A model whose backbone is taken
         elsewhere must be merged first: `model.backbone` saved alone is what it was before training.
         """
-        if self._lora is None:
-            return self
-        layers, config = self.own_layers(), self.get_config()
-        frozen = [path for path in config["frozen_layers"] if not path.startswith("backbone")]
-        copy = type(self).from_config({**config, "lora": None, "frozen_layers": frozen})
-        copy._keep_frozen()
-        adapted = {id(layer): adapter for layer, adapter in adapted_layers(self.backbone)}
-        of_adapters = {id(weight) for adapter in adapted.values() for weight in adapter.weights}
-        copy.set_weights([weight for weight in self.own_weights if id(weight) not in of_adapters])
-        for path, layer in copy.own_layers().items():
-            if id(layers[path]) in adapted:
-                layer.kernel.assign_add(adapted[id(layers[path])].kernel())
-        copy._called = self._called  # Keras exports no model that was not called
-        return copy
+        return self if self._lora is None else merged_copy(self)
 
     def export(self, *arguments, **named):
         """As `keras.Model.export`, of the model without adapters that `merged` returns."""
-        if self._lora is None:
-            return super().export(*arguments, **named)
-        return self.merged().export(*arguments, **named)
+        model = super() if self._lora is None else self.merged()
+        return model.export(*arguments, **named)
 
     def quantize(self, *arguments, **named):
         """As `keras.Model.quantize`, for models without adapters.

@@ -26,8 +26,8 @@ def freeze_layers(layers, frozen):
     unknown = sorted(set(frozen) - set(layers))
     if unknown:
         raise ValueError(
-            f"`frozen_layers` must name layers of the model. Received: {unknown[:3]}, which it has not, as in a file of "
-            "another version. Build the model anew and load its weights."
+            f"`frozen_layers` must name layers of the model. Received: {unknown[:3]}, which it has not, as in a file "
+            "of another version. Build the model anew and load its weights."
         )
     for path, layer in layers.items():
         if layer.trainable != (path not in frozen):

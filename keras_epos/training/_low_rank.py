@@ -75,11 +75,11 @@ def adapt(backbone, rank):
     """Put adapters beside the projections of attention that make queries and values, and freeze everything else.
 
     Raises:
-        ValueError: If there are none, or they are quantized or adapted already.
+        ValueError: If there are none, or they are quantized or adapted already. Nothing is changed then.
     """
     if not backbone.built:
         raise ValueError("`backbone` must be built for `lora`. Call it once on a batch first.")
-    refuse_adapted(backbone)
+    refuse_adapted(backbone, and_by_keras=True)
     projections = attention_projections(backbone)
     if not projections:
         raise ValueError(
@@ -87,18 +87,23 @@ def adapt(backbone, rank):
             f"nothing of it would be trained. Received: lora={rank}, backbone {backbone.name!r}. Train all of it, or "
             "its last layers: `freeze=0.5`."
         )
-    for layer in projections:
-        _attach(layer, rank)
+    quantized = [layer.name for layer in projections if layer.quantization_mode is not None]
+    if quantized:
+        raise ValueError(
+            f"`backbone` must not be quantized for `lora`. Received: the quantized layers {quantized[:3]}."
+        )
+    for number, layer in enumerate(projections):
+        _attach(layer, rank, f"low_rank_{number}")  # on PyTorch Keras trains variables rightly if their paths differ
     freeze_base(backbone)
 
 
-def refuse_adapted(backbone):
-    """Refuse a backbone whose layers have adapters of another model, or Keras's own."""
+def refuse_adapted(backbone, and_by_keras=False):
+    """Refuse a backbone whose layers have adapters of another model, or those that `enable_lora` of Keras made."""
     for layer in backbone._flatten_layers():
-        if isinstance(layer, LowRankAdapter) or getattr(layer, "lora_enabled", False):
+        if isinstance(layer, LowRankAdapter) or (and_by_keras and getattr(layer, "lora_enabled", False)):
             raise ValueError(
-                f"`backbone` must be without adapters. Received: the backbone {backbone.name!r}, whose layers have some. "
-                "Take `model.merged().backbone`, or leave `enable_lora` to `EmbeddingModel(backbone, lora=rank)`."
+                f"`backbone` must be without adapters. Received: the backbone {backbone.name!r}, whose layers have "
+                "some. Take `model.merged().backbone`, or leave `enable_lora` to `EmbeddingModel(backbone, lora=rank)`."
             )
 
 
@@ -114,18 +119,26 @@ def freeze_base(backbone):
             set_trainable(layer, False)
 
 
-def adapted_layers(backbone):
-    """The layers that have an adapter, each as `(layer, adapter)`."""
-    layers = backbone._flatten_layers()
-    return [(layer, layer.low_rank) for layer in layers if isinstance(getattr(layer, "low_rank", None), LowRankAdapter)]
+def merged_copy(model):
+    """A copy of an `EmbeddingModel` without its adapters, whose products are added to the kernels; not compiled."""
+    layers, config = model.own_layers(), model.get_config()
+    frozen = [path for path in config["frozen_layers"] if not path.startswith("backbone")]
+    copy = type(model).from_config({**config, "lora": None, "frozen_layers": frozen})
+    copy.keep_frozen()
+    of_adapters = {id(one) for layer in layers.values() if isinstance(layer, LowRankAdapter) for one in layer.weights}
+    copy.set_weights([weight for weight in model.own_weights if id(weight) not in of_adapters])
+    for path, layer in copy.own_layers().items():
+        adapter = getattr(layers[path], "low_rank", None)
+        if isinstance(adapter, LowRankAdapter):
+            layer.kernel.assign_add(adapter.kernel())
+    copy._called = model._called  # Keras exports no model that was not called
+    return copy
 
 
-def _attach(layer, rank):
-    if layer.quantization_mode is not None:
-        raise ValueError(f"`backbone` must not be quantized for `lora`. Received: the {layer.quantization_mode} layer {layer.name!r}.")
+def _attach(layer, rank, name):
     equation = getattr(layer, "equation", "...i,io->...o")
     policy = {"float16": "mixed_float16", "bfloat16": "mixed_bfloat16"}.get(layer.compute_dtype, layer.compute_dtype)
-    adapter = LowRankAdapter(equation, layer.kernel.shape, rank, dtype=policy, name="low_rank")
+    adapter = LowRankAdapter(equation, layer.kernel.shape, rank, dtype=policy, name=name)
     adapter.build()
     layer._tracker.unlock()
     layer.low_rank = adapter

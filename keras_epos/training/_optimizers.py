@@ -30,8 +30,8 @@ def _refuse_combination(optimizer):
     if isinstance(optimizer, (keras.optimizers.LossScaleOptimizer, keras.optimizers.MultiOptimizer)):
         raise ValueError(
             "`optimizer` must be a plain optimizer where parts of the model have their own (`backbone_optimizer`, "
-            f"`loss_optimizer`, `layer_decay`). Received: a {type(optimizer).__name__}. Losses are scaled without asking "
-            "under mixed_float16."
+            f"`loss_optimizer`, `layer_decay`). Received: a {type(optimizer).__name__}. Losses are scaled without "
+            "asking under mixed_float16."
         )
 
 

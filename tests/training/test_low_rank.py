@@ -67,7 +67,9 @@ def test_an_adapter_adds_a_product_of_its_rank_to_the_kernel(equation, inputs, k
     assert added.shape == kernel
     np.testing.assert_allclose(array(adapter(samples)), np.einsum(equation, samples, added), rtol=1e-5, atol=1e-5)
     # As the matrix that it is, from all inputs to all outputs of the layer.
-    num_inputs = int(np.prod([size for axis, size in zip(equation.split(",")[1], kernel) if axis in equation.split(",")[0]]))
+    axes = equation.replace("->", ",").split(",")[1:]
+    inner = [size for axis, size in zip(axes[0], kernel, strict=True) if axis not in axes[1]]
+    num_inputs = int(np.prod(inner))
     assert np.linalg.matrix_rank(added.reshape(num_inputs, -1), tol=1e-5) == 2
 
 
@@ -139,7 +141,9 @@ def test_a_run_that_was_saved_goes_on_as_if_it_had_not_been_interrupted(tmp_path
     before = [array(one) for one in whole.trainable_variables]
     for resumed in both:
         assert int(resumed.optimizer.iterations) == 2
-        np.testing.assert_array_equal([array(one).sum() for one in resumed.trainable_variables], [one.sum() for one in before])
+        np.testing.assert_array_equal(
+            [array(one).sum() for one in resumed.trainable_variables], [one.sum() for one in before]
+        )
     fit(whole)
     for one, other in zip(before, whole.trainable_variables, strict=True):
         assert np.abs(one - array(other)).max() > 1e-4
@@ -245,6 +249,13 @@ def test_what_cannot_be_adapted(trained):
         EmbeddingModel(trained.backbone, 4)
     with pytest.raises(ValueError, match=r"Quantize `model.merged\(\)`"):
         trained.quantize("int8")
+    quantized = functional()
+    quantized.get_layer("attention_1")._value_dense.quantize("int8")
+    with pytest.raises(
+        ValueError, match=r"must not be quantized for `lora`. Received: the quantized layers \['value'\]"
+    ):
+        EmbeddingModel(quantized, 4, lora=2)
+    assert not adapters(EmbeddingModel(quantized, 4))
     own = functional()
     own.get_layer("attention_0")._query_dense.enable_lora(2)
     with pytest.raises(ValueError, match="must be without adapters"):
