@@ -30,34 +30,43 @@ from keras_epos.training._pooling import POOLINGS, TOKEN_POOLINGS
 RANK = 8
 FORMATS = {"savedmodel": "SavedModel", "onnx": "ONNX", "openvino": "OpenVINO", "litert": "LiteRT"}
 BEGIN, END = "<!-- made by `python tools/backbone_table.py` -->", "<!-- end of what it makes -->"
-HEAD = """| family | feature without `pooling` | other poolings | values by | adapters stand beside | trained with `lora=8` | depths | exports |
+HEAD = """| family | feature without `pooling` | other poolings | preprocessing | adapters stand beside | trained with `lora=8` | depths | exports |
 |---|---|---|---|---|---|---|---|"""
+# What is known of exports that fail, by what their error says.
+REASONS = {
+    "Erfc": "tf2onnx has no `Erfc`, of which Keras makes the exact GELU on TensorFlow",
+    "StatefulPartitionedCall": "tf2onnx leaves the call of a function in the graph, which ONNX Runtime does not know",
+    "missing from input feed": "tf2onnx makes a constant of the network an input of the graph",
+    "FusedMatMul": "ONNX Runtime cannot multiply what tf2onnx makes of its attention",
+}
 WORDS = {"class": "class token", "mean": "mean", "head": "attention head", "projection": "projected class token"}
 
 
 def main():
     warnings.simplefilter("ignore")
-    rows, failures = [], []
+    rows, failures = [], {}
     for family, build in families(keras_hub.models).items():
         cells, failed = row(family, build)
         rows.append("| " + " | ".join(cells) + " |")
-        failures += failed
+        for failure in failed:
+            failures.setdefault(failure, []).append(family)
         print(rows[-1], flush=True)
     page = ROOT / "docs" / "backbones.md"
     text = page.read_text()
     before, after = text.split(BEGIN)[0], text.split(END)[1]
-    notes = "\n".join(f"- {failure}" for failure in dict.fromkeys(failures))
+    notes = "\n".join(f"- No {title} of {', '.join(of)}: {reason}." for (title, reason), of in failures.items())
     page.write_text(f"{before}{BEGIN}\n\n" + "\n".join([HEAD, *rows]) + f"\n\n{notes}\n\n{END}{after}")
 
 
 def row(family, build):
-    """The cells of a family, and a sentence for each export that failed."""
+    """The cells of a family, and `(format, reason)` for each export that failed."""
     keras.utils.set_random_seed(0)
     model = keras_epos.EmbeddingModel(features(build), 4)
     report, failed = exported(model), []
     for name, title in FORMATS.items():
         if not report[name].path:
-            failed.append(f"{family} to {title}: {report[name].reason}")
+            reason = report[name].reason
+            failed.append((title, next((words for key, words in REASONS.items() if key in reason), reason)))
     projections, trained = adapted(build)
     cells = [
         family,
