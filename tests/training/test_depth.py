@@ -83,6 +83,7 @@ def rates(model):
     return sorted(float(array(one.learning_rate)) for one in model.optimizer.optimizers)
 
 
+@pytest.mark.backend("tensorflow", "torch", reason="JAX takes long to compile every step")
 @pytest.mark.parametrize("schedule", [False, True], ids=["constant", "schedule"])
 def test_the_decay_is_kept_by_callbacks_files_and_resumed_runs(schedule, tmp_path):
     rate = keras.optimizers.schedules.ExponentialDecay(0.08, 1, 0.5) if schedule else 0.08
@@ -115,6 +116,7 @@ def test_weights_without_decay_of_weights_stay_so():
     assert not own._use_weight_decay(stem.bias)
 
 
+@pytest.mark.backend("tensorflow", "torch", reason="JAX takes long to compile every step")
 def test_a_run_under_mixed_float16():
     keras.utils.set_random_seed(0)
     model = EmbeddingModel(convolutions(), 4, dtype="mixed_float16")
@@ -137,6 +139,7 @@ def test_what_cannot_be_decayed():
         model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()), loss="triplet", layer_decay=DECAY)
 
 
+@pytest.mark.backend("tensorflow", "torch", reason="JAX takes long to compile every step")
 @pytest.mark.parametrize(
     ("backbone", "share", "frozen"),
     [

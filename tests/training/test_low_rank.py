@@ -152,6 +152,7 @@ def test_a_run_that_was_saved_goes_on_as_if_it_had_not_been_interrupted(tmp_path
         assert_same_weights(whole, resumed)
 
 
+@pytest.mark.backend("tensorflow", "torch", reason="JAX takes long to compile every step")
 def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path):
     def copy(epoch, logs):
         if epoch == 2:
