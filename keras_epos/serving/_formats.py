@@ -17,7 +17,13 @@ from keras_epos.serving import _card as cards
 from keras_epos.serving import _litert_engine, _onnx_engine, _openvino_engine, _savedmodel_engine
 from keras_epos.serving._compare import differences, fault, recall_at_1
 from keras_epos.serving._engine import need, sentence, version
-from keras_epos.serving._export import TOLERANCE, allowed_difference, image_shape_of, remove_leftovers
+from keras_epos.serving._export import (
+    TOLERANCE,
+    allowed_difference,
+    image_shape_of,
+    remove_leftovers,
+    without_adapters,
+)
 from keras_epos.serving._report import ExportReport, Row
 from keras_epos.serving._sample import Sample, sample
 from keras_epos.serving._served_gallery import checked
@@ -115,7 +121,7 @@ def export(
     directory = _free(directory)
     task = Task(
         model,
-        _named(model, image_shape, output),
+        _named(without_adapters(model), image_shape, output),
         image_shape,
         output,
         embed_bytes,

@@ -16,14 +16,14 @@ from keras_epos.training import _micro_batches, _replica_step
 from keras_epos.training._inputs import as_keras_takes, can_be_shuffled, refuse_pairs
 from keras_epos.training._loss_structure import resolved, warn_of_classification
 from keras_epos.training._means import EpochLoss, LossOfEachOutput, MeasuredMean
-from keras_epos.training._optimizers import by_part, scaled
+from keras_epos.training._optimizers import by_part, decayed, scaled
 from keras_epos.training._pairs_watch import refuse_cut_targets, watched
 
 
 class AdoptsLosses(KnownArguments):
     """Part of a `keras.Model`, before it in the list of bases. The model says what its outputs are.
 
-    Subclasses define `output_dims`, and may define `parts`.
+    Subclasses define `output_dims`, and may define `parts` and `depth_groups`.
     """
 
     # Losses of this library, their state, and the means of what they report. Assigned as a whole, never changed.
@@ -50,7 +50,20 @@ class AdoptsLosses(KnownArguments):
         """Layers that an optimizer of their own trains: a list of `(layer, optimizer)`."""
         return []
 
-    def _compile(self, optimizer, loss, backbone_optimizer=None, loss_optimizer=None, micro_batch=None, **arguments):
+    def depth_groups(self):
+        """The layers to which `layer_decay` applies: a list of `DepthGroup`."""
+        return []
+
+    def _compile(
+        self,
+        optimizer,
+        loss,
+        backbone_optimizer=None,
+        loss_optimizer=None,
+        layer_decay=None,
+        micro_batch=None,
+        **arguments,
+    ):
         if micro_batch is not None:
             micro_batch = integer("micro_batch", micro_batch, 1)
         loss, by_output = resolved(loss, self.output_dims)
@@ -63,6 +76,8 @@ class AdoptsLosses(KnownArguments):
                 self._compile_arguments["backbone_optimizer"] = backbone_optimizer
             if loss_optimizer is not None:
                 self._compile_arguments["loss_optimizer"] = loss_optimizer
+            if layer_decay is not None:
+                self._compile_arguments["layer_decay"] = layer_decay
             if micro_batch is not None:
                 self._compile_arguments["micro_batch"] = micro_batch
         self.micro_batch = micro_batch
@@ -72,7 +87,8 @@ class AdoptsLosses(KnownArguments):
         backbone_optimizer = keras.optimizers.get(backbone_optimizer) or optimizer
         loss_optimizer = keras.optimizers.get(loss_optimizer) or optimizer
         of_losses = [(layer, loss_optimizer) for layer in loss_layers(self._loss_state)]
-        optimizer = by_part(backbone_optimizer, [*self.parts(optimizer), *of_losses])
+        by_depth = decayed(self.depth_groups, backbone_optimizer, layer_decay)
+        optimizer = by_part(backbone_optimizer, [*self.parts(optimizer), *of_losses, *by_depth])
         if self.dtype_policy.name == "mixed_float16" and arguments.get("auto_scale_loss", True):
             optimizer = scaled(optimizer)
         super().compile(optimizer=optimizer, loss=loss, **arguments)
