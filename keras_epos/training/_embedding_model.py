@@ -127,7 +127,8 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
         return input_shape[0], self.embedding_dim
 
     def compute_output_spec(self, inputs, training=False):
-        return keras.KerasTensor((keras.tree.flatten(inputs)[0].shape[0], self.embedding_dim), "float32")
+        shapes = self.compute_output_shape(keras.tree.flatten(inputs)[0].shape)
+        return keras.tree.map_shape_structure(lambda shape: keras.KerasTensor(shape, "float32"), shapes)
 
     @property
     def embedding_dim(self):

@@ -1,8 +1,8 @@
 """A training step in pieces: the memory of a small batch, the gradient of a large one.
 
-The loss needs the embeddings of the whole batch, but no piece of the network's work on another: first all pieces are
-embedded without a gradient, then the loss says how each embedding should move, then each piece is embedded once more and
-its gradient is added. Gao et al. 2021, https://arxiv.org/abs/2101.06983.
+The loss needs the embeddings of the whole batch, but the network's work on one piece needs no other: first all pieces
+are embedded without a gradient, then the loss says how each embedding should move, then each piece is embedded once
+more and its gradient is added. Gao et al. 2021, https://arxiv.org/abs/2101.06983.
 """
 
 import keras
