@@ -6,7 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_epos._checks import number
+from keras_epos.retrieval._class_draws import Tally, drawn, warn_of_few_classes
+from keras_epos.retrieval._class_means import NONE
 from keras_epos.retrieval._pair_counts import steps
+from keras_epos.retrieval._rates import interval_of
 from keras_epos.retrieval._threshold import percent
 
 # Points of a curve at most.
@@ -37,7 +40,7 @@ class Verification:
         false_accept_rate: That share as it is, `(K,)`: the false-match rate.
         true_accept_rate: Share of the pairs of the same class that is accepted, `(K,)`: TAR at FAR.
         intervals: `(low, high)` of it for new classes at the same thresholds, float64 `(K, 2)`; `None` for lists of
-            pairs.
+            pairs without classes.
         eer: The equal error rate: the false-reject rate at the lowest threshold at which no larger share of the pairs
             of different classes is accepted. Ties count against you, so a constant embedding has 1.
         eer_threshold: That threshold.
@@ -120,6 +123,23 @@ def rates_of(cuts_of, num_different, num_same, rates):
         "num_same": num_same,
         "num_different": num_different,
     }
+
+
+def intervals_of(accepted, total, rates, interval, seed):
+    """Intervals of the share of pairs of the same class that is accepted, `(K, 2)`; classes are drawn.
+
+    Args:
+        accepted: Such pairs of each class at each threshold, `(K, C)`.
+        total: All pairs of each class, `(C,)`.
+        rates: The shares `(K,)`.
+        interval, seed: As in `verify`.
+    """
+    seen = np.flatnonzero(total)
+    warn_of_few_classes(len(seen), stacklevel=4)
+    tallies = [Tally(counts[seen], NONE, NONE, NONE) for counts in (*accepted, total)]
+    *accepted, total = drawn(tallies, len(seen), seed)
+    ends = [interval_of(draws / total, rate, interval) for draws, rate in zip(accepted, rates, strict=True)]
+    return np.array(ends)
 
 
 def check_rates(rates):

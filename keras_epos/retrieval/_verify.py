@@ -5,13 +5,17 @@ import numpy as np
 from keras_epos._checks import integer, number
 from keras_epos._rows import CHUNK, blocks
 from keras_epos.retrieval._checks import check_gallery_arguments, check_order
-from keras_epos.retrieval._class_draws import Tally, drawn, warn_of_few_classes
-from keras_epos.retrieval._class_means import NONE
 from keras_epos.retrieval._classes import relate, sides
 from keras_epos.retrieval._pair_counts import PairCounts
 from keras_epos.retrieval._ranks import positives_of
-from keras_epos.retrieval._rates import interval_of
-from keras_epos.retrieval._verification import Verification, check_rates, check_totals, curve_of, rates_of
+from keras_epos.retrieval._verification import (
+    Verification,
+    check_rates,
+    check_totals,
+    curve_of,
+    intervals_of,
+    rates_of,
+)
 
 
 def verify(
@@ -67,24 +71,20 @@ def verify(
     pairs = PairCounts(classes, block_size)
     totals = check_totals(pairs.totals)
     found = rates_of(pairs.cuts, *totals, rates)
-    intervals = _intervals(pairs, classes, found["thresholds"], found["true_accept_rate"], interval, seed)
+    counts = _of_classes(pairs.product, classes, found["thresholds"])
+    intervals = intervals_of(*counts, found["true_accept_rate"], interval, seed)
     curve = curve_of(pairs.whole, *totals)
     return Verification(**found, intervals=intervals, accuracy=None, accuracy_error=None, curve=curve)
 
 
-def _intervals(pairs, classes, thresholds, rates, interval, seed):
-    """Intervals of the share of pairs of the same class above each threshold, `(K, 2)`; classes are drawn."""
+def _of_classes(product, classes, thresholds):
+    """Pairs of the same class above each threshold `(K, C)`, and all of them `(C,)`, by the class of the query."""
     labels = classes.queries.labels
     accepted, total = np.zeros((len(thresholds), labels.max() + 1)), np.zeros(labels.max() + 1)
-    size = max(1, min(pairs.product.block_size, CHUNK // classes.most_positives()))
+    size = max(1, min(product.block_size, CHUNK // classes.most_positives()))
     for rows in blocks(np.arange(len(labels)), size):
-        query, similarity, _ = positives_of(pairs.product, classes, rows)
+        query, similarity, _ = positives_of(product, classes, rows)
         for counts, threshold in zip(accepted, thresholds, strict=True):
             counts += np.bincount(labels[rows[query]], similarity > threshold, minlength=len(total))
         total += np.bincount(labels[rows[query]], minlength=len(total))
-    seen = np.flatnonzero(total)
-    warn_of_few_classes(len(seen), stacklevel=4)
-    tallies = [Tally(counts[seen], NONE, NONE, NONE) for counts in (*accepted, total)]
-    *accepted, total = drawn(tallies, len(seen), seed)
-    ends = [interval_of(draws / total, rate, interval) for draws, rate in zip(accepted, rates, strict=True)]
-    return np.array(ends)
+    return accepted, total

@@ -2,15 +2,33 @@
 
 import numpy as np
 
-from keras_epos._checks import integer
-from keras_epos._rows import Rows, chunks, describe, to_numpy
+from keras_epos._checks import integer, number
+from keras_epos._rows import Rows, chunks, classes_of, describe, to_numpy
 from keras_epos.retrieval._checks import check_same_dim
 from keras_epos.retrieval._pair_counts import BINS, HIGHEST, LOWEST, Between, cut
 from keras_epos.retrieval._product import TIE
-from keras_epos.retrieval._verification import Verification, check_rates, check_totals, curve_of, rates_of
+from keras_epos.retrieval._verification import (
+    Verification,
+    check_rates,
+    check_totals,
+    curve_of,
+    intervals_of,
+    rates_of,
+)
 
 
-def verify_pairs(first, second, is_same, *, pairs=None, false_accept_rates=(0.001, 0.01, 0.1), folds=10):
+def verify_pairs(
+    first,
+    second,
+    is_same,
+    *,
+    pairs=None,
+    false_accept_rates=(0.001, 0.01, 0.1),
+    folds=10,
+    classes=None,
+    interval=0.95,
+    seed=0,
+):
     """How well a threshold tells pairs of the same class from others: a list of pairs, as of LFW or IJB.
 
     Args:
@@ -22,9 +40,13 @@ def verify_pairs(first, second, is_same, *, pairs=None, false_accept_rates=(0.00
         false_accept_rates: In (0, 1): shares of the pairs of different classes.
         folds: Number of parts of equal length, in the order of the list, as LFW has ten; or integers `(P,)`, the part
             of each pair; or `None` for no accuracy.
+        classes: Integers or strings `(P,)`: the class of the first of each pair, such as the person; or `None` for no
+            intervals.
+        interval: In (0, 1): confidence of the intervals, from a bootstrap over these classes.
+        seed: Integer of at least 0, of the bootstrap.
 
     Returns:
-        `Verification` with an accuracy if there are folds, and without intervals.
+        `Verification`, with an accuracy if there are folds, and with intervals if there are classes.
 
     Raises:
         ValueError: for shapes that do not fit, NaN or infinite embeddings, and without a pair of either kind.
@@ -39,6 +61,8 @@ def verify_pairs(first, second, is_same, *, pairs=None, false_accept_rates=(0.00
         1.0
     """
     rates = check_rates(false_accept_rates)
+    number("interval", interval, "(0, 1)", "a confidence")
+    integer("seed", seed, 0)
     first, second = Rows(first, name="first"), Rows(second, name="second")
     check_same_dim(first, second)
     pairs = _check_pairs(pairs, first, second)
@@ -59,8 +83,13 @@ def verify_pairs(first, second, is_same, *, pairs=None, false_accept_rates=(0.00
     if folds is not None:
         accuracies = _accuracies(similarity, same, _check_folds(folds, len(same)))
         accuracy, error = float(accuracies.mean()), float(accuracies.std(ddof=1) / np.sqrt(len(accuracies)))
+    intervals = None
+    if classes is not None:
+        codes = classes_of(classes, len(same), "classes")[1][same]
+        counts = [np.bincount(codes, similarity[same] > threshold) for threshold in found["thresholds"]]
+        intervals = intervals_of(counts, np.bincount(codes), found["true_accept_rate"], interval, seed)
     curve = curve_of(whole, *totals)
-    return Verification(**found, intervals=None, accuracy=accuracy, accuracy_error=error, curve=curve)
+    return Verification(**found, intervals=intervals, accuracy=accuracy, accuracy_error=error, curve=curve)
 
 
 def _accuracies(similarity, same, folds):

@@ -212,3 +212,18 @@ def test_plots_are_drawn(tmp_path):
         assert (tmp_path / "one.png").stat().st_size > 5000
         assert "equal error rate" in figure.axes[1].get_title()
     verify_pairs(ROWS, ROWS[::-1], [0, 1, 1, 0], folds=2).plot()
+
+
+def test_intervals_of_lists_are_those_of_all_pairs():
+    embeddings, labels = random_set(2, 90, 5, 22, "generic")
+    every = np.stack(np.nonzero(~np.eye(90, dtype=bool)), axis=1)
+    same = labels[every[:, 0]] == labels[every[:, 1]]
+    named = {"false_accept_rates": RATES, "interval": 0.9, "seed": 3}
+    listed = verify_pairs(
+        embeddings, embeddings, same, pairs=every, folds=None, classes=labels[every[:, 0]], **named
+    )  # fmt: skip
+    found = verify(embeddings, labels, **named)
+    np.testing.assert_allclose(listed.intervals, found.intervals, atol=1e-12)
+    np.testing.assert_array_equal(listed.true_accept_rate, found.true_accept_rate)
+    with pytest.raises(ValueError, match="`classes` must have one entry for each of 8010 rows"):
+        verify_pairs(embeddings, embeddings, same, pairs=every, classes=labels)

@@ -15,15 +15,17 @@ class Pairs(NamedTuple):
     Attributes:
         inputs: List of N paths.
         pairs: Rows of either image, int64 `(P, 2)`, for `keras_epos.retrieval.verify_pairs(rows, rows, is_same,
-            pairs=pairs, folds=folds)` with `rows` the embeddings of `inputs`.
+            pairs=pairs, folds=folds, classes=classes)` with `rows` the embeddings of `inputs`.
         is_same: Whether both show the same person, bool `(P,)`.
         folds: The part of each pair, int64 `(P,)`.
+        classes: The person of the first image of each pair, strings `(P,)`.
     """
 
     inputs: list
     pairs: np.ndarray
     is_same: np.ndarray
     folds: np.ndarray
+    classes: np.ndarray
 
 
 class TemplatePairs(NamedTuple):
@@ -81,7 +83,8 @@ def lfw_pairs(data_dir, pairs="pairs.txt", images="lfw"):
     paths = [path + _ending(path) for path in paths]
     require_images("LFW", root, paths)
     folds = np.repeat(np.arange(num_folds), 2 * of_a_kind)
-    return Pairs(paths, rows.reshape(-1, 2).astype(np.int64), np.array(wanted) == 3, folds)
+    classes = np.array([line[0] for line in lines])
+    return Pairs(paths, rows.reshape(-1, 2).astype(np.int64), np.array(wanted) == 3, folds, classes)
 
 
 def template_pairs(images, pairs, folder):

@@ -33,6 +33,7 @@ def test_lfw_names_people_and_numbers(inside, tmp_path, write_image):
     assert found.is_same.tolist() == [True, True, False, False] * 2
     assert found.folds.tolist() == [0] * 4 + [1] * 4
     assert len(found.inputs) == 6
+    assert found.classes.tolist() == ["anna", "ben", "anna", "ben", "carl_d", "anna", "carl_d", "ben"]
     (root / "pairs.txt").write_text("4" + LINES[3:])  # one fold: its lines are in another order
     with pytest.raises(ValueError, match="must hold the pairs that its first line promises"):
         lfw_pairs(tmp_path, images="faces")
