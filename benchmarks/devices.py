@@ -7,7 +7,7 @@
 Each number of devices is a process of its own, whose one CPU is cut into so many: TensorFlow trains under a
 `MirroredStrategy`, JAX under `keras.distribution.DataParallel`. Ten steps of SGD with clipped gradients; under
 TensorFlow every second batch does not divide evenly. Differences are of float32: rounding is some 1e-7, and a step
-makes more of it where a loss is steep. With `--micro-batch` the devices embed so many samples at a time, and are compared
+makes more of it where a loss is steep. With `--micro-batch` the devices embed so many samples at a time, and are
 compared with one that embeds the whole batch.
 """
 

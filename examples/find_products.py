@@ -49,8 +49,8 @@ catalog.add(image_batches(paths[cataloged], args.size), ids=paths[cataloged], la
 catalog.save("catalog")
 for kind, rows in {"known": np.flatnonzero(is_known & is_query), "unknown": np.flatnonzero(~is_known)}.items():
     found = catalog.match(image_batches(paths[rows], args.size))
-    right = np.mean(found.labels == names[rows])
-    print(f"{len(rows)} photographs of {kind} products: {right:.1%} named right, {np.mean(~found.accepted):.1%} unknown")
+    right = np.mean(found.labels == (names[rows] if kind == "known" else "unknown"))
+    print(f"{len(rows)} photographs of {kind} products: {right:.1%} answered right")
 if args.query:
     found = catalog.match(image_batches([args.query], args.size))
     print(f"{args.query}: {found.labels[0]} (similarity {found.similarity[0]:.3f})")

@@ -12,7 +12,7 @@ HEIGHT, WIDTH, IMAGES = 64, 32, 5
 def figures(folder, number=60, seed=0):
     """Write `number` figures, five images of each by either camera, unless they are there.
 
-    Half of the figures are for training. Of the others the first image of camera 1 is a query, and the rest the gallery.
+    Half of the figures are for training. Of the others the first image of camera 1 is a query, the rest the gallery.
 
     Returns:
         The table, `people.csv` in the folder, with the columns path, identity, camera and split. The images lie in
