@@ -15,14 +15,21 @@ except ImportError as error:
     ) from error
 
 from keras_epos import collapse, curriculum, data, gallery, hierarchy, losses, mining, retrieval, same_class
-from keras_epos.callbacks import BestInterpolation, CollapseMonitor, HierarchyRebuild, RecallAtK, StageByEpoch
+from keras_epos.callbacks import (
+    BestInterpolation,
+    CollapseMonitor,
+    FrozenBaseline,
+    HierarchyRebuild,
+    RecallAtK,
+    StageByEpoch,
+)
 from keras_epos.data import datasets
 from keras_epos.gallery import Gallery
 from keras_epos.losses import *
 from keras_epos.mining import All, DistanceWeighted, Easy, Hard, Random, SemiHard
 from keras_epos.retrieval import Threshold, calibrate
 from keras_epos.serving import export, export_savedmodel
-from keras_epos.training import EmbeddingModel, MetricLearningModel, OrientedGradients
+from keras_epos.training import BNNeckModel, EmbeddingModel, MetricLearningModel, OrientedGradients
 
 __version__ = "0.1.0"
 
@@ -32,11 +39,13 @@ del LOSSES, LossResult, Terms, get  # noqa: F821
 __all__ = sorted(
     [
         "All",
+        "BNNeckModel",
         "BestInterpolation",
         "CollapseMonitor",
         "DistanceWeighted",
         "Easy",
         "EmbeddingModel",
+        "FrozenBaseline",
         "Gallery",
         "Hard",
         "HierarchyRebuild",

@@ -2,6 +2,9 @@
 
 import difflib
 
+# What is meant of several outputs where nothing else is said.
+EMBEDDING = "embedding"
+
 
 def choose(model, outputs, output):
     """The one of a model's outputs that `output` names, by its key, its name in the model, or its place.
@@ -9,14 +12,16 @@ def choose(model, outputs, output):
     Args:
         model: Tells the names of its outputs, if it knows them.
         outputs: What it returned: a tensor, or a dictionary, list or tuple of tensors.
-        output: Which; `None` for `outputs` as they are.
+        output: Which; `None` for the one called `"embedding"`, or `outputs` as they are where none is.
 
     Raises:
         ValueError: If there is no such output.
     """
-    if output is None:
+    if output is None and hasattr(outputs, "shape"):
         return outputs
     choices = by_name(model, outputs)
+    if output is None:
+        return choices.get(EMBEDDING, outputs)
     if output in choices and not isinstance(output, bool):
         return choices[output]
     near = difflib.get_close_matches(str(output), [str(choice) for choice in choices], n=1)

@@ -115,6 +115,13 @@ def test_peers_need_a_python_that_fits(tmp_path):
     assert "`--python` must be a Python. Received: --python no-such-python" in printed
 
 
+def test_protocols(tmp_path):
+    rows = ["Recall@K (CMC, hit rate)", "verify: 3 rates, EER, intervals", "re-ranking and mAP"]
+    check(tmp_path, "protocols.py", "--rounds", 1, "--rows", 1100, "--dim", 8, rows=rows)
+    printed = run(tmp_path, "--check", 2, script=BENCHMARKS / "protocols.py")
+    assert len(re.findall(r"\n\w.{35} *\d\.\de[-+]\d\d", printed)) == 12
+
+
 def test_retrieval(tmp_path):
     options = ("--rounds", 1, "--rows", 1100, 1200, "--dim", 8)
     check(tmp_path, "retrieval.py", *options, rows=["all products, transposed once", "nearest, k=11"])

@@ -155,25 +155,49 @@ def test_the_programs_about_re_identification_run(tmp_path, monkeypatch, capsys)
     assert re.search(r"rank 1 \d.*mAP \d.*mINP \d", capsys.readouterr().out)
 
 
+def test_the_programs_about_any_input_run(tmp_path, monkeypatch, capsys):
+    import tensorflow as tf
+
+    monkeypatch.chdir(tmp_path)
+    names, rows, several, sequences, strings, serve = {}, *programs("any_input.md")
+    exec(rows, names)
+    shown = capsys.readouterr().out
+    before, after = (int(share) for share in re.search(r"(\d+)% before, (\d+)% after", shown).groups())
+    assert before < after
+    exec(several, names)
+    assert 0 < names["scores"]["recall@1"] < 1
+    exec(sequences, names)
+    assert capsys.readouterr().out.endswith("True\n")
+    exec(strings, names)
+    exec(serve, names)
+    served = tf.saved_model.load(str(names["path"])).signatures["embed"]
+    (name,) = served.structured_input_signature[1]
+    found = served(**{name: tf.constant(["red large plate no 7"])})["embedding"]
+    np.testing.assert_allclose(found, names["one"], atol=1e-6)
+
+
 def test_the_programs_about_protocols_run(capsys):
     names = {}
     for program in programs("protocols.md"):
         exec(program, names)
     shown = capsys.readouterr().out
-    assert len(re.findall(r"mAP [+-]?\d", shown)) == 5
+    assert len(re.findall(r"mAP [+-]?\d", shown)) == 6
     assert re.search(r"mAP \+0.\d+ \(\+0", shown)
     assert "found at 10 % false alarms" in shown
 
 
-def test_the_programs_about_verification_run(capsys):
+def test_the_programs_about_verification_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     names = {}
     for program in programs("verification.md"):
         exec(program, names)
     shown = capsys.readouterr().out.splitlines()
     text = (DOCS / "verification.md").read_text()
-    assert len(shown) == 6
+    assert len(shown) == 7
     assert all(line in text for line in shown[:5])
+    assert (tmp_path / "verification.png").exists()
     assert names["pairs"].accuracy > 0.9
+    assert names["of_templates"].eer < names["found"].eer
 
 
 def test_the_programs_about_backbones_run(tmp_path, monkeypatch, capsys):

@@ -69,13 +69,12 @@ def test_the_loss_alone_trains_a_plain_model(compiled_as_for_a_reader, capsys):
 def test_the_door_to_re_identification_trains_two_outputs(compiled_as_for_a_reader):
     people, cameras = np.arange(48) % 6, np.arange(48) // 6 % 4
     images = np.random.default_rng(0).normal(size=(48, 8, 4, 3)).astype("float32") + people[:, None, None, None]
-    image = keras.Input((8, 4, 3))
+    assert '"ResNet50"' in PROGRAMS[2]
     names = run(
-        PROGRAMS[2],
+        PROGRAMS[2].replace('"ResNet50"', "backbone"),
         keras=keras,
         keras_epos=keras_epos,
-        image=image,
-        features=keras.layers.Dense(16)(keras.layers.Flatten()(image)),
+        backbone=keras.Sequential([keras.Input((8, 4, 3)), keras.layers.Flatten()]),
         num_people=6,
         batches=keras_epos.data.balanced_batches(images, people, 6, 4),
         queries=images[:24].reshape(24, -1),

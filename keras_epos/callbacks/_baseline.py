@@ -27,21 +27,33 @@ def check_baseline(baseline):
 NAMES = {
     "start": "the {0:.1%} of the model before this training",
     "backbone": "the {0:.1%} that the features of its backbone, without the head, had before this training",
+    "probe": "the {0:.1%} of a linear probe, a layer found without training, on the features of its frozen backbone",
 }
 
 
-def behind(baseline, history, name):
-    """A sentence when the best of `history` under `name` is behind the better part of `baseline`, else `None`."""
-    known = {part: values[name] for part, values in baseline.items() if name in values}
+def best_epoch(history, name):
+    """The best value of `history` under `name` and its epoch, from 0; the first of equals. `None` without any."""
     measured = [(entry[name], -entry["epoch"]) for entry in history if name in entry]
-    if not known or not measured:
+    if not measured:
         return None
-    best, epoch = max(measured)
-    part = max(known, key=known.get)
-    if best >= known[part]:
+    value, epoch = max(measured)
+    return value, -epoch
+
+
+def best_part(baseline, name):
+    """The best value of `baseline` under `name` and its part, the first of equals; `None` without any."""
+    known = {part: values[name] for part, values in baseline.items() if name in values}
+    return max(((known[part], part) for part in known), key=lambda pair: pair[0], default=None)
+
+
+def behind(baseline, history, name, callback="RecallAtK"):
+    """A sentence when the best of `history` under `name` is behind the best part of `baseline`, else `None`."""
+    level, best = best_part(baseline, name), best_epoch(history, name)
+    if level is None or best is None or best[0] >= level[0]:
         return None
+    harm = "does less than that layer" if level[1] == "probe" else "loses what the model had"
     return (
-        f"RecallAtK: {name} is {best:.1%} at best, after epoch {1 - epoch}, and so behind "
-        f"{NAMES[part].format(known[part])}. Training loses what the model had. Try a "
+        f"{callback}: {name} is {best[0]:.1%} at best, after epoch {1 + best[1]}, and so behind "
+        f"{NAMES[level[1]].format(level[0])}. Training {harm}. Try a "
         "smaller learning rate (for the backbone: `backbone_optimizer`), a frozen backbone, or fewer epochs."
     )

@@ -5,10 +5,10 @@ import warnings
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_epos.callbacks._baseline import has_stepped
 from keras_epos.callbacks._recall_at_k import RecallAtK
+from keras_epos.callbacks._weights import copies, floats
 
 
 class BestInterpolation(keras.callbacks.Callback):
@@ -61,7 +61,7 @@ class BestInterpolation(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self.results, self.share = {}, None
-        variables = _floats(self.model)
+        variables = floats(self.model)
         if self.start is None:
             if has_stepped(self.model):
                 warnings.warn(
@@ -69,9 +69,9 @@ class BestInterpolation(keras.callbacks.Callback):
                     "start. Pass `start`, the path of the model as it was before, if this run goes on.",
                     stacklevel=2,
                 )
-            self.start = _copies(variables)
+            self.start = copies(variables)
         elif isinstance(self.start, (str, os.PathLike)):
-            self.start = _copies(_floats(keras.saving.load_model(self.start, compile=False)))
+            self.start = copies(floats(keras.saving.load_model(self.start, compile=False)))
         shapes, own = [np.shape(value) for value in self.start], [tuple(one.shape) for one in variables]
         if shapes != own:
             raise ValueError(
@@ -80,8 +80,8 @@ class BestInterpolation(keras.callbacks.Callback):
             )
 
     def on_train_end(self, logs=None):
-        variables = _floats(self.model)
-        trained, name = _copies(variables), self.recall.judged_by
+        variables = floats(self.model)
+        trained, name = copies(variables), self.recall.judged_by
         chosen = 1.0  # Also when measuring fails, as on weights that are not finite.
         try:
             for share in self.shares:
@@ -97,14 +97,3 @@ class BestInterpolation(keras.callbacks.Callback):
     def _set(self, variables, trained, share):
         for variable, start, end in zip(variables, self.start, trained, strict=True):
             variable.assign(end if share == 1 else start + share * (end - start))
-
-
-def _floats(model):
-    """Floating-point variables of the model, those of the losses of this library left out."""
-    variables = getattr(model, "own_weights", model.weights)
-    return [one for one in variables if keras.backend.is_float_dtype(one.dtype)]
-
-
-def _copies(variables):
-    """Arrays of their own: what a backend hands out may be the memory that is trained."""
-    return [np.array(ops.convert_to_numpy(one)) for one in variables]

@@ -34,6 +34,19 @@ def check_neighbors(callback, names, more_is_better=True):
             )
 
 
+def warn_of_other_restorers(callback):
+    """Warns of callbacks that put back weights of an epoch after `callback` has put back the best."""
+    others = _callbacks_around(callback)
+    for other in others[others.index(callback) + 1 :] if others else []:
+        if getattr(other, "restore_best_weights", False):
+            writer = type(callback).__name__
+            warnings.warn(
+                f"{type(other).__name__} stands after {writer} and puts back the weights of an epoch, whatever "
+                f"{writer} restored. Leave out its `restore_best_weights`.",
+                stacklevel=2,
+            )
+
+
 def _recorders():
     return (keras.callbacks.CSVLogger, keras.callbacks.TensorBoard)
 

@@ -12,7 +12,8 @@ def embeddings_of(model, outputs, output):
     Args:
         model: Tells the names of its outputs, if it knows them.
         outputs: What `predict` returned: an array, or a dictionary, list or tuple of arrays.
-        output: Key, name or place of the embedding in `outputs`; `None` for a model of one output.
+        output: Key, name or place of the embedding in `outputs`; `None` for a model of one output, or for the one that
+            is called `"embedding"`.
 
     Returns:
         Array `(N, D)`.
@@ -20,12 +21,12 @@ def embeddings_of(model, outputs, output):
     Raises:
         ValueError: when there is no such output, it is not `(N, D)`, or one of several must be chosen.
     """
-    if output is None and not hasattr(outputs, "shape"):
+    chosen = choose(model, outputs, output)
+    if not hasattr(chosen, "shape"):
         raise ValueError(
             f"`output` must say which output of the model is the embedding. Received: output=None and outputs "
             f"{_shapes(outputs)}. Pass one of {listed(by_name(model, outputs))}."
         )
-    chosen = choose(model, outputs, output)
     if getattr(chosen, "ndim", None) != 2:
         of = "" if output is None else f" in output {output!r}"
         raise ValueError(

@@ -12,9 +12,10 @@ from keras_epos.callbacks._baseline import behind, check_baseline, has_stepped
 from keras_epos.callbacks._neighbors import check_neighbors, check_prefix
 from keras_epos.callbacks._one_point import BATCH_NORMALIZATION, NUM_TRIED, differs_in_training_mode, is_one_point
 from keras_epos.callbacks._outputs import check_output
-from keras_epos.callbacks._sources import check_first_batch, copied, embed, gallery_source, source
+from keras_epos.callbacks._sources import check_first_batch, copied, embed, labeled_source, source
 from keras_epos.retrieval._checks import check_metrics, check_ranks
 from keras_epos.retrieval._evaluate import check_ahead
+from keras_epos.retrieval._list_measures import OF_RANKS
 
 
 class RecallAtK(KnownArguments, keras.callbacks.Callback):
@@ -41,17 +42,21 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
             for each label, else `N` images; or finite batches: a `tf.data.Dataset`, `keras.utils.PyDataset` or
             iterable of `(images, labels)`, or of images alone when `labels` are given (then it must not shuffle).
         labels: Integers or strings `(N,)`, or what `same_class` takes; `None` when the batches bring them. Copied.
-        k: Ranks of Recall@K.
+        k: Ranks of Recall@K and of the other measures with k.
         gallery: `(images, labels)` or batches of such pairs, in which `images` are searched. By default each image is
             searched among all others.
-        metrics: Some of `"recall"`, `"map@r"`, `"r_precision"`; see `keras_epos.retrieval.evaluate`.
+        metrics: Some of `"recall"`, `"map@r"`, `"r_precision"`, `"map"`, `"minp"` and the others of
+            `keras_epos.retrieval.evaluate`. The run is judged by the first of them.
         ids: Integers or strings `(N,)`, in the order of the images: images of one id are the same item and do not
-            find each other. With a gallery together with `gallery_ids`. To leave out what a query's own camera took of
-            the same person, as is the rule in re-identification: `ids=person * num_cameras + camera` for both.
+            find each other. With a gallery together with `gallery_ids`.
         gallery_ids: `(G,)`, the ids in the gallery.
+        cameras: Integers or strings `(N,)` instead of `ids`, in the order of the images: what a query's own camera took
+            of its class is left out, as is the rule in re-identification.
+        gallery_cameras: `(G,)`, the cameras of the gallery.
         same_class: `"equal"`, `"share_a_label"` for labels that are rows of zeros and ones `(N, L)`, or a function of
             the labels; see `keras_epos.retrieval.evaluate`.
-        output: Which output of the model is the embedding, when it has several: the name or key, or the place.
+        output: Which output of the model is the embedding, when it has several: the name or key, or the place. By
+            default the one called `"embedding"`.
         batch_size: Images embedded at once, when they come as arrays.
         prefix: Put before the names in the logs.
         every: Epochs from one measurement to the next. The first and the last epoch of a `fit` are always measured,
@@ -85,6 +90,8 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
         metrics=retrieval.METRICS,
         ids=None,
         gallery_ids=None,
+        cameras=None,
+        gallery_cameras=None,
         same_class="equal",
         output=None,
         batch_size=128,
@@ -99,13 +106,16 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
         check_prefix(prefix)
         check_baseline(baseline)
         self._queries = source("images", images, labels, batch_size)
-        self._references = None if gallery is None else gallery_source(gallery, batch_size)
-        self.metrics = check_metrics(metrics, retrieval.METRICS)
-        self.k = check_ranks(k) if "recall" in self.metrics else ()
+        self._references = None if gallery is None else labeled_source("gallery", gallery, batch_size)
+        self.metrics = check_metrics(metrics, retrieval.METRICS + retrieval.LIST_METRICS)
+        self.k = check_ranks(k) if set(self.metrics) & set(OF_RANKS) else ()
         self.ids = None if ids is None else copied(ids)
         self.gallery_ids = None if gallery_ids is None else copied(gallery_ids)
+        self.cameras = None if cameras is None else copied(cameras)
+        self.gallery_cameras = None if gallery_cameras is None else copied(gallery_cameras)
         self.same_class = same_class
         self.output = output
+        self.batch_size = batch_size
         self.prefix = prefix
         self.every = every
         self.history = []
@@ -118,12 +128,13 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
 
     def __repr__(self):
         # Keras shows this when the callback stands among the metrics.
-        return "<RecallAtK, a callback: pass it to fit(callbacks=[...])>"
+        return f"<{type(self).__name__}, a callback: pass it to fit(callbacks=[...])>"
 
     def evaluate(self, model):
         """What `keras_epos.retrieval.evaluate` returns for the embeddings of `model`."""
-        results, embeddings = self._evaluate(model, self.output)
-        self._tell_of_one_point(model, embeddings)
+        embedded = self._embedded(model, self.output)
+        results = self._judged(*embedded)
+        self._tell_of_one_point(model, embedded[0])
         return results
 
     def on_train_begin(self, logs=None):
@@ -131,10 +142,10 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
         self._told_of_harm = None
         check_neighbors(self, {self.prefix + name for name in self._names()})
         if self._measure_baseline and self.baseline is None and not has_stepped(self.model):
-            self.baseline = {"start": self._evaluate(self.model, self.output)[0]}
+            self.baseline = {"start": self._judged(*self._embedded(self.model, self.output))}
             features = pooled_features(self.model)
             if features is not None:
-                self.baseline["backbone"] = self._evaluate(features, None)[0]
+                self.baseline |= self._baseline_of(features)
         else:
             for images in (self._queries, self._references):
                 if images is not None:
@@ -160,13 +171,17 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         self._tell_of_harm()
 
-    def _evaluate(self, model, output):
-        embeddings, labels = embed(model, self._queries, output)
-        gallery_embeddings, gallery_labels = None, None
-        if self._references is not None:
-            gallery_embeddings, gallery_labels = embed(model, self._references, output)
-        results = retrieval.evaluate(embeddings, labels, gallery_embeddings, gallery_labels, **self._question())
-        return results, embeddings
+    def _baseline_of(self, features):
+        """What the model can do without its head, from the model of the pooled features of its backbone."""
+        return {"backbone": self._judged(*self._embedded(features, None))}
+
+    def _embedded(self, model, output):
+        """Embeddings and labels, then those of the gallery or two times `None`."""
+        gallery = (None, None) if self._references is None else embed(model, self._references, output)
+        return *embed(model, self._queries, output), *gallery
+
+    def _judged(self, *embedded):
+        return retrieval.evaluate(*embedded, **self._question())
 
     def _question(self):
         return {
@@ -174,6 +189,8 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
             "metrics": self.metrics,
             "ids": self.ids,
             "gallery_ids": self.gallery_ids,
+            "cameras": self.cameras,
+            "gallery_cameras": self.gallery_cameras,
             "same_class": self.same_class,
         }
 
@@ -183,8 +200,11 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
         return self._names()[0]
 
     def _names(self):
-        names = [[f"recall@{rank}" for rank in self.k] if metric == "recall" else [metric] for metric in self.metrics]
-        return [name for part in names for name in part]
+        return [
+            name
+            for metric in self.metrics
+            for name in ([f"{metric.removesuffix('@k')}@{rank}" for rank in self.k] if metric in OF_RANKS else [metric])
+        ]
 
     def _rises(self):
         """Whether the last value is the best so far."""
@@ -194,7 +214,7 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
     def _tell_of_harm(self):
         if self._told_of_one_point:
             return
-        sentence = behind(self.baseline or {}, self.history, self.judged_by)
+        sentence = behind(self.baseline or {}, self.history, self.judged_by, type(self).__name__)
         if sentence and sentence != self._told_of_harm:
             # On a line of its own: the progress line of the epoch is still being written.
             print(f"\n{sentence}")

@@ -123,12 +123,13 @@ def source(name, images, labels, batch_size):
     return _Arrays(images, labels, batch_size)
 
 
-def gallery_source(gallery, batch_size):
-    if isinstance(gallery, (tuple, list)):
-        if len(gallery) != 2:
-            raise ValueError(f"`gallery` must be (images, labels) or a data set. Received: {len(gallery)} parts.")
-        return source("gallery", *gallery, batch_size)
-    return source("gallery", gallery, None, batch_size)
+def labeled_source(name, pairs, batch_size):
+    """What embeds `(images, labels)`, or batches of such pairs."""
+    if isinstance(pairs, (tuple, list)):
+        if len(pairs) != 2:
+            raise ValueError(f"`{name}` must be (images, labels) or a data set. Received: {len(pairs)} parts.")
+        return source(name, *pairs, batch_size)
+    return source(name, pairs, None, batch_size)
 
 
 def embed(model, source, output=None):

@@ -10,6 +10,7 @@ import click
 import numpy as np
 from keras import ops
 
+from keras_epos._outputs import choose
 from keras_epos.cli._files import replace
 from keras_epos.data import unreadable
 from keras_epos.data._images import image_batches_with_gaps
@@ -59,7 +60,7 @@ def _embed_part(model, paths, image_size):
     embeddings, is_read = [], np.zeros(len(paths), bool)
     for images, places in image_batches_with_gaps(paths, image_size):
         places = ops.convert_to_numpy(places)
-        embeddings.append(model.predict_on_batch(images)[places >= 0])
+        embeddings.append(choose(model, model.predict_on_batch(images), None)[places >= 0])
         is_read[places[places >= 0]] = True
     gaps = np.flatnonzero(~is_read).tolist()
     reasons = unreadable([paths[place] for place in gaps])

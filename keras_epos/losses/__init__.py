@@ -4,6 +4,7 @@ from keras_epos.losses._ada_face import AdaFaceLoss
 from keras_epos.losses._angular import AngularLoss
 from keras_epos.losses._arc_face import ArcFaceLoss, SubCenterArcFaceLoss
 from keras_epos.losses._binomial_deviance import BinomialDevianceLoss
+from keras_epos.losses._center import CenterLoss
 from keras_epos.losses._circle import CircleLoss
 from keras_epos.losses._contrastive import ContrastiveLoss
 from keras_epos.losses._cos_face import CosFaceLoss

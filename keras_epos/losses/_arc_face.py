@@ -31,6 +31,9 @@ class ArcFaceLoss(ProxyLoss):
         num_classes, shared: See `ProxyLoss`.
         margin: Angle in radians in (0, pi / 2).
         scale: Positive number, the inverse of a temperature.
+        label_smoothing: Share of the target in [0, 1) that is spread evenly over all classes, the own one among them
+            (Szegedy et al. 2016, https://arxiv.org/abs/1512.00567): 0.1 is usual in re-identification. Weights of
+            classes are then less by `label_smoothing / C` times `scale`, and may change their sign.
 
     Reference: Deng et al. 2019, https://arxiv.org/abs/1801.07698.
 
@@ -40,7 +43,7 @@ class ArcFaceLoss(ProxyLoss):
         >>> history = model.fit(images, labels, verbose=0)
     """
 
-    def __init__(self, num_classes, margin=0.5, scale=64.0, **shared):
+    def __init__(self, num_classes, margin=0.5, scale=64.0, label_smoothing=0.0, **shared):
         super().__init__(num_classes, **shared)
         if not 0 < margin < math.pi / 2:
             raise ValueError(
@@ -50,10 +53,12 @@ class ArcFaceLoss(ProxyLoss):
         number("scale", scale, "(0, inf)")
         self.margin = margin
         self.scale = scale
+        self.label_smoothing = number("label_smoothing", label_smoothing, "[0, 1)")
 
     def formula(self, similarity, own, other):
         target = self._beyond_margin(masked_sum(similarity, own)[:, None])
-        return softmax_terms(self.scale * ops.where(own, target, similarity), own, other)
+        logits = self.scale * ops.where(own, target, similarity)
+        return softmax_terms(logits, own, other, self.label_smoothing)
 
     def _beyond_margin(self, similarity):
         squared_sine = 1 - ops.square(similarity)
@@ -82,7 +87,7 @@ class SubCenterArcFaceLoss(ArcFaceLoss):
 
     Args:
         num_classes, shared: See `ProxyLoss`.
-        margin, scale: See `ArcFaceLoss`.
+        margin, scale: See `ArcFaceLoss`, and there `label_smoothing`.
         centers: Proxies of each class.
 
     Reference: Deng et al. 2020, https://www.ecva.net/papers/eccv_2020/papers_ECCV/papers/123560715.pdf.

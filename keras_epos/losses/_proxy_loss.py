@@ -160,10 +160,18 @@ class ProxyLoss(EmbeddingLoss):
         return gradient(total, self._similarity(rows))[:size]
 
 
-def softmax_terms(logits, own, other):
-    """Cross-entropy of each sample's own class, `log(1 + sum_other exp(logit_other - logit_own))`, as `Terms`."""
+def softmax_terms(logits, own, other, label_smoothing=0.0):
+    """Cross-entropy of each sample's own class, `log(1 + sum_other exp(logit_other - logit_own))`, as `Terms`.
+
+    With `label_smoothing` that share of the target is spread evenly over all classes that take part.
+    """
     number = count(own, logits.dtype)
-    return Terms(ops.softplus(own_against_others(logits, own, other)), number, number)
+    total = ops.softplus(own_against_others(logits, own, other))
+    if label_smoothing:
+        classes = ops.logical_or(own, other)
+        mean = masked_sum(logits, classes) / ops.maximum(count(classes, logits.dtype), 1)
+        total = total + label_smoothing * (masked_sum(logits, own) - mean)
+    return Terms(total, number, number)
 
 
 def own_against_others(logits, own, other):

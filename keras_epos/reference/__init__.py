@@ -9,7 +9,8 @@ strategies and returns `Terms`; a loss with proxies takes those as well. Only Nu
     terms.mean("active"), terms.weights, reference.gradient(terms, embeddings)
 """
 
-from keras_epos.reference import _pairs, _proxies, _ranking, _softmax, _triplets, _two_towers
+from keras_epos.reference import _centers, _pairs, _proxies, _ranking, _softmax, _triplets, _two_towers
+from keras_epos.reference._centers import *
 from keras_epos.reference._pairs import *
 from keras_epos.reference._proxies import *
 from keras_epos.reference._ranking import *
@@ -45,6 +46,7 @@ __all__ = sorted(
         "numerical_gradient",
         "semi_hard",
         "unit",
+        *_centers.__all__,
         *_pairs.__all__,
         *_proxies.__all__,
         *_ranking.__all__,

@@ -44,19 +44,22 @@ def samples_and_classes(labels, num_classes, ignore_label=None):
     return samples, [c for c in range(num_classes) if c != ignore_label]
 
 
-def add_cross_entropy(terms, sample, own, logits, slopes):
-    """Add `-log softmax(logits)_own` of a sample.
+def add_cross_entropy(terms, sample, own, logits, slopes, label_smoothing=0.0):
+    """Add `-sum of q_c log softmax(logits)_c` of a sample, `q` being 1 at its own class.
+
+    Of that 1 the share `label_smoothing` is spread evenly over all classes (Szegedy et al. 2016).
 
     `logits` and `slopes` are dictionaries by class; a slope is the derivative of the logit by the similarities to the
     centers of its class, `(K,)`.
     """
     largest = max(logits.values())
     total = sum(np.exp(logit - largest) for logit in logits.values())
-    terms.total[sample] += np.log(total) + largest - logits[own]
     terms.valid[sample] += 1
     terms.active[sample] += 1
     for c in logits:
-        terms.weights[sample, c] += (np.exp(logits[c] - largest) / total - (c == own)) * slopes[c]
+        target = (1 - label_smoothing) * (c == own) + label_smoothing / len(logits)
+        terms.total[sample] += target * (np.log(total) + largest - logits[c])
+        terms.weights[sample, c] += (np.exp(logits[c] - largest) / total - target) * slopes[c]
 
 
 def flat(terms):
@@ -64,37 +67,39 @@ def flat(terms):
     return terms._replace(weights=terms.weights.reshape(len(terms.total), -1))
 
 
-def normalized_softmax(labels, embeddings, proxies, temperature=0.05, ignore_label=None):
+def normalized_softmax(labels, embeddings, proxies, temperature=0.05, label_smoothing=0.0, ignore_label=None):
     """Zhai and Wu 2019: cross-entropy of `S / temperature`."""
     similarity = to_proxies(embeddings, proxies)
     terms = empty_proxy_terms(similarity)
     samples, classes = samples_and_classes(labels, len(proxies), ignore_label)
     for i in samples:
         logits = {c: similarity[i, c, 0] / temperature for c in classes}
-        add_cross_entropy(terms, i, labels[i], logits, dict.fromkeys(classes, 1 / temperature))
+        add_cross_entropy(terms, i, labels[i], logits, dict.fromkeys(classes, 1 / temperature), label_smoothing)
     return flat(terms)
 
 
-def cos_face(labels, embeddings, proxies, margin=0.35, scale=64.0, ignore_label=None):
+def cos_face(labels, embeddings, proxies, margin=0.35, scale=64.0, label_smoothing=0.0, ignore_label=None):
     """Wang et al. 2018: cross-entropy of `scale * S`, with `scale * (S - margin)` for the own class."""
     similarity = to_proxies(embeddings, proxies)
     terms = empty_proxy_terms(similarity)
     samples, classes = samples_and_classes(labels, len(proxies), ignore_label)
     for i in samples:
         logits = {c: scale * (similarity[i, c, 0] - margin * (c == labels[i])) for c in classes}
-        add_cross_entropy(terms, i, labels[i], logits, dict.fromkeys(classes, scale))
+        add_cross_entropy(terms, i, labels[i], logits, dict.fromkeys(classes, scale), label_smoothing)
     return flat(terms)
 
 
-def arc_face(labels, embeddings, proxies, margin=0.5, scale=64.0, ignore_label=None):
+def arc_face(labels, embeddings, proxies, margin=0.5, scale=64.0, label_smoothing=0.0, ignore_label=None):
     """Deng et al. 2019: cross-entropy of `scale * S`, with `scale * cos(angle + margin)` for the own class.
 
     Beyond an angle of `pi - margin` the own logit is `scale * (S - margin * sin(margin))`.
     """
-    return sub_center_arc_face(labels, embeddings, proxies, margin, scale, 1, ignore_label)
+    return sub_center_arc_face(labels, embeddings, proxies, margin, scale, 1, label_smoothing, ignore_label)
 
 
-def sub_center_arc_face(labels, embeddings, proxies, margin=0.5, scale=64.0, centers=3, ignore_label=None):
+def sub_center_arc_face(
+    labels, embeddings, proxies, margin=0.5, scale=64.0, centers=3, label_smoothing=0.0, ignore_label=None
+):
     """Deng et al. 2020: ArcFace on the similarity to the nearest center of each class."""
     similarity = to_proxies(embeddings, proxies, centers)
     terms = empty_proxy_terms(similarity)
@@ -106,7 +111,7 @@ def sub_center_arc_face(labels, embeddings, proxies, margin=0.5, scale=64.0, cen
             s = similarity[i, c, nearest]
             target, slope = with_margin(s, margin) if c == labels[i] else (s, 1.0)
             logits[c], slopes[c] = scale * target, scale * slope * (np.arange(centers) == nearest)
-        add_cross_entropy(terms, i, labels[i], logits, slopes)
+        add_cross_entropy(terms, i, labels[i], logits, slopes, label_smoothing)
     return flat(terms)
 
 

@@ -83,7 +83,7 @@ def export_savedmodel(
         version: Integer from 0, not yet present. By default one more than the highest present, or 1.
         image_size: Side in pixels or `(height, width)`, when the model does not fix it.
         embed_bytes: Whether to write that signature. `False` for models that do not take images from 0 to 255.
-        output: Key, name or place of the embedding among several outputs.
+        output: Key, name or place of the embedding among several outputs; by default the one called `"embedding"`.
         verify: Whether to load the result and compare a batch with the model, and some answers with the gallery, before
             it gets its name.
         gallery: A `keras_epos.Gallery` with rows, made by this model.

@@ -1,6 +1,7 @@
 """Models to train."""
 
 from keras_epos.training._adapter_file import load_adapters, save_adapters
+from keras_epos.training._bn_neck import BNNeckModel
 from keras_epos.training._embedding_model import EmbeddingModel
 from keras_epos.training._first_layers import freeze_first_layers
 from keras_epos.training._head_start import start_head
@@ -11,6 +12,7 @@ from keras_epos.training._pooling import GeneralizedMean
 from keras_epos.training._warm_cosine import warm_cosine_adamw
 
 __all__ = [
+    "BNNeckModel",
     "EmbeddingModel",
     "GeneralizedMean",
     "MetricLearningModel",

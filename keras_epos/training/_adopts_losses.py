@@ -2,15 +2,18 @@
 
 import functools
 import json
-import types
 import warnings
 
 import keras
 import numpy as np
 
+from keras_epos._checks import integer
 from keras_epos._config import KnownArguments
-from keras_epos._keras_private import DotNotTrackScope, is_grain_dataset, is_tf_dataset, is_torch_dataloader
+from keras_epos._keras_private import DotNotTrackScope
+from keras_epos.losses import _replicas as replicas
 from keras_epos.losses._recording import recording
+from keras_epos.training import _micro_batches, _replica_step
+from keras_epos.training._inputs import as_keras_takes, can_be_shuffled, refuse_pairs
 from keras_epos.training._loss_structure import resolved, warn_of_classification
 from keras_epos.training._means import EpochLoss, LossOfEachOutput, MeasuredMean
 from keras_epos.training._optimizers import by_part, decayed, scaled
@@ -29,6 +32,8 @@ class AdoptsLosses(KnownArguments):
     _watched = {}
     _prefixes = ()
     _has_other_losses = False
+    # Samples that a training step embeds at a time, or `None` for all of them.
+    micro_batch = None
 
     @property
     def output_dims(self):
@@ -49,7 +54,18 @@ class AdoptsLosses(KnownArguments):
         """The layers to which `layer_decay` applies: a list of `DepthGroup`."""
         return []
 
-    def _compile(self, optimizer, loss, backbone_optimizer=None, loss_optimizer=None, layer_decay=None, **arguments):
+    def _compile(
+        self,
+        optimizer,
+        loss,
+        backbone_optimizer=None,
+        loss_optimizer=None,
+        layer_decay=None,
+        micro_batch=None,
+        **arguments,
+    ):
+        if micro_batch is not None:
+            micro_batch = integer("micro_batch", micro_batch, 1)
         loss, by_output = resolved(loss, self.output_dims)
         for metrics in (arguments.get("metrics"), arguments.get("weighted_metrics")):
             warn_of_classification(metrics, by_output, self.output_dims)
@@ -62,6 +78,9 @@ class AdoptsLosses(KnownArguments):
                 self._compile_arguments["loss_optimizer"] = loss_optimizer
             if layer_decay is not None:
                 self._compile_arguments["layer_decay"] = layer_decay
+            if micro_batch is not None:
+                self._compile_arguments["micro_batch"] = micro_batch
+        self.micro_batch = micro_batch
         self._adopt(by_output)
         self._has_other_losses = len([one for one in keras.tree.flatten(loss) if one is not None]) > len(by_output)
         optimizer = keras.optimizers.get(optimizer)
@@ -144,7 +163,7 @@ class AdoptsLosses(KnownArguments):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         with recording(training) as here:
-            total = super().compute_loss(x, y, y_pred, sample_weight, training)
+            total = super().compute_loss(x, self._of_outputs(y), y_pred, sample_weight, training)
         shares = [1.0] if self._has_other_losses else []
         for prefix, loss in zip(self._prefixes, self._embedding_losses, strict=True):
             result, weights = here.results[id(loss)]
@@ -155,26 +174,58 @@ class AdoptsLosses(KnownArguments):
             self._loss_tracker.weigh(functools.reduce(keras.ops.maximum, shares), training)
         return total
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        if keras.backend.backend() == "tensorflow" and iterator is not None and self._distribute_strategy is not None:
+            # Keras would build on the mean of the replicas' batches, which must be as long as each other then, and
+            # makes floats of labels.
+            _, _, batches = next(iter(iterator))
+            local = self.distribute_strategy.experimental_local_results
+            iterator, data_batch = None, keras.tree.map_structure(lambda part: local(part)[0], next(batches))
+        super()._maybe_symbolic_build(iterator, data_batch)
+
+    def train_step(self, *arguments):
+        if not self.trainable_weights:
+            return super().train_step(*arguments)
+        if self.micro_batch is not None:
+            return _micro_batches.train_step(self, *arguments)
+        if replicas.current() is not None:
+            return _replica_step.train_step(self, *arguments)
+        return super().train_step(*arguments)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        return super().compute_metrics(x, self._of_outputs(y), y_pred, sample_weight)
+
+    def _of_outputs(self, targets):
+        """Targets of each output: labels that come once are those of all outputs."""
+        is_one = len(self.output_dims) > 1 and hasattr(targets, "shape")
+        return dict.fromkeys(self.output_dims, targets) if is_one else targets
+
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **arguments):
         """As `keras.Model.fit`. A run whose batches hold no pairs is said to in one warning.
+
+        Labels that come once, and not in a dictionary by output, are those of every output.
 
         `shuffle` is for arrays and finite `PyDataset`s; other data come as they are, and Keras warns of it if given.
 
         The epoch's loss and statistics are means over the anchors that take part: a batch without pairs has no weight.
 
         Raises:
-            ValueError: If an array of labels has values that the backend would cut, or samples come as pairs.
+            ValueError: If an array of labels has values that the backend would cut, or samples come as pairs; or where
+                replicas or processes cannot share the batch.
         """
+        _replica_step.refuse_what_cannot_share(self)
         refuse_pairs(x, getattr(self, "backbone", self))
         refuse_cut_targets(y)
         validation = arguments.get("validation_data")
-        refuse_cut_targets(validation[1] if isinstance(validation, (tuple, list)) else None)
+        if isinstance(validation, (tuple, list)):
+            refuse_cut_targets(validation[1])
+            arguments["validation_data"] = as_keras_takes(validation[0]), *validation[1:]
         if self._embedding_losses:
             callbacks = watched(callbacks, y)
         if not can_be_shuffled(x):
             # Keras would warn of its own default.
             arguments.setdefault("shuffle", False)
-        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **arguments)
+        return super().fit(as_keras_takes(x), y, batch_size, epochs, verbose, callbacks, **arguments)
 
     def make_train_function(self, force=False):
         # TensorFlow traces a step twice if its first trace makes the variables of the optimizer.
@@ -204,8 +255,20 @@ class AdoptsLosses(KnownArguments):
         if self._embedding_losses:
             callbacks = watched(callbacks)
         return super().evaluate(
-            x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict=return_dict, **arguments
+            as_keras_takes(x),
+            y,
+            batch_size,
+            verbose,
+            sample_weight,
+            steps,
+            callbacks,
+            return_dict=return_dict,
+            **arguments,
         )
+
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+        """As `keras.Model.predict`. Strings may also be an array of NumPy, or a list."""
+        return super().predict(as_keras_takes(x), batch_size, verbose, steps, callbacks)
 
     def get_compile_config(self):
         if not self.compiled:
@@ -216,24 +279,6 @@ class AdoptsLosses(KnownArguments):
         self.compile(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})
         if self.built:
             self.optimizer.build(self.trainable_variables)
-
-
-def refuse_pairs(samples, network):
-    """Refuse two or three arrays where the network takes one, as it does when pairs or triplets were made before."""
-    inputs = getattr(network, "inputs", None)
-    if isinstance(samples, (list, tuple)) and len(samples) in (2, 3) and inputs is not None and len(inputs) == 1:
-        raise ValueError(
-            f"`x` must be one array of samples. Received: {len(samples)}, as of pairs or triplets. The loss finds "
-            "these in each batch by itself: pass each sample once as x, and its class as y."
-        )
-
-
-def can_be_shuffled(data):
-    """Whether Keras can shuffle what `fit` is given."""
-    if isinstance(data, keras.utils.PyDataset):
-        return data.num_batches is not None
-    is_stream = is_tf_dataset(data) or is_torch_dataloader(data) or is_grain_dataset(data)
-    return not is_stream and not isinstance(data, types.GeneratorType)
 
 
 def loss_layers(state):

@@ -114,13 +114,21 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
         self.built = True
 
     def call(self, inputs, training=False):
+        return self.unit_norm(self.before_norm(inputs, training))
+
+    def before_norm(self, inputs, training):
+        """What the dense layer makes of the features, `(B, embedding_dim)`."""
         features = self.backbone(inputs, training=training)
         if self.pooling is not None:
             features = self.pooling(features)
-        return self.unit_norm(self.embedding(features))
+        return self.embedding(features)
 
     def compute_output_shape(self, input_shape):
         return input_shape[0], self.embedding_dim
+
+    def compute_output_spec(self, inputs, training=False):
+        shapes = self.compute_output_shape(keras.tree.flatten(inputs)[0].shape)
+        return keras.tree.map_shape_structure(lambda shape: keras.KerasTensor(shape, "float32"), shapes)
 
     @property
     def embedding_dim(self):
@@ -161,6 +169,7 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
         loss_optimizer=None,
         *,
         layer_decay=None,
+        micro_batch=None,
         **arguments,
     ):
         """As `keras.Model.compile`, with optimizers of their own for the backbone and for the loss if wanted.
@@ -175,6 +184,10 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
             layer_decay: Factor in (0, 1], such as 0.75: weights of the backbone at depth d learn at `layer_decay**d` of
                 its rate. The last block of a transformer has depth 1, the embedding of patches the largest; of a CNN
                 the last stage, whose maps have one size, has depth 1. Each depth has a copy of the optimizer.
+            micro_batch: Samples that a training step embeds at a time, or `None` for all of the batch. The gradient is
+                that of the whole batch, the memory that of so few samples, and each sample is embedded twice (gradient
+                caching, Gao et al. 2021, https://arxiv.org/abs/2101.06983). BatchNormalization that is not frozen
+                normalizes each piece by itself.
             arguments: All others of `keras.Model.compile`.
 
         Raises:
@@ -182,7 +195,7 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
                 one depth, or with an optimizer that has a `global_clipnorm`.
         """
         self.keep_frozen()
-        self._compile(optimizer, loss, backbone_optimizer, loss_optimizer, layer_decay, **arguments)
+        self._compile(optimizer, loss, backbone_optimizer, loss_optimizer, layer_decay, micro_batch, **arguments)
 
     def keep_frozen(self):
         """Freeze again what `lora`, `freeze` and `freeze_batch_norm` do: `backbone.trainable = True` reaches it too."""
@@ -261,6 +274,9 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
 
     def _replace_embedding(self, layer):
         was_locked, self._tracker.locked = self._tracker.locked, False
+        place = next(number for number, one in enumerate(self._layers) if one is self.embedding)
         self._tracker.untrack(self.embedding)
         self.embedding = layer
+        # In the place of the old one: the state of an optimizer is saved in the order of the weights.
+        self._layers.insert(place, self._layers.pop())
         self._tracker.locked = was_locked

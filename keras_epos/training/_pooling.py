@@ -16,7 +16,8 @@ class GeneralizedMean(keras.layers.Layer):
         (mean of max(x, epsilon)^p)^(1/p)
 
     `p = 1` is the mean, and a large `p` nears the maximum (Radenovic et al. 2019, https://arxiv.org/abs/1711.02512). It
-    is computed in float32 in shares of the largest value, so nothing overflows.
+    is computed in float32 in shares of the largest value, so nothing overflows. Positions that are masked, as padding
+    is behind `Embedding(mask_zero=True)`, do not count; where all are, the result is `epsilon`.
 
     Args:
         p: Exponent at the start, positive.
@@ -33,6 +34,7 @@ class GeneralizedMean(keras.layers.Layer):
         super().__init__(**shared)
         self.p = number("p", p, "(0, inf)", "a positive exponent")
         self.epsilon = number("epsilon", epsilon, "(0, inf)")
+        self.supports_masking = True
 
     def build(self, input_shape):
         self.exponent = self.add_weight(
@@ -40,20 +42,44 @@ class GeneralizedMean(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs, mask=None):
         positions = tuple(range(1, len(inputs.shape) - 1))
         values = ops.maximum(ops.cast(inputs, "float32"), self.epsilon)
+        if mask is not None:
+            mask = ops.expand_dims(mask, axis=-1)
+            values = ops.where(mask, values, self.epsilon)
         largest = ops.stop_gradient(ops.max(values, axis=positions, keepdims=True))
         exponent = ops.convert_to_tensor(self.exponent)
-        mean = ops.mean(ops.power(values / largest, exponent), axis=positions, keepdims=True)
-        pooled = ops.squeeze(largest * ops.power(mean, 1 / exponent), axis=positions)
+        powers = ops.power(values / largest, exponent)
+        mean = ops.mean(powers, axis=positions, keepdims=True) if mask is None else mean_of(powers, mask, positions)
+        pooled = ops.squeeze(largest * ops.power(ops.where(mean > 0, mean, 1.0), 1 / exponent), axis=positions)
         return ops.cast(pooled, self.compute_dtype)
+
+    def compute_mask(self, inputs, mask=None):
+        return None
 
     def compute_output_shape(self, input_shape):
         return input_shape[0], input_shape[-1]
 
     def get_config(self):
         return {**super().get_config(), "p": self.p, "epsilon": self.epsilon}
+
+
+class MeanOfTokens(keras.layers.GlobalAveragePooling1D):
+    """The mean of tokens `(B, T, C)` that are not masked; zeros where all are, which Keras makes NaN of."""
+
+    def call(self, inputs, mask=None):
+        if mask is None:
+            return super().call(inputs)
+        mean = mean_of(ops.cast(inputs, "float32"), ops.expand_dims(mask, axis=-1), (1,))
+        return ops.cast(ops.squeeze(mean, axis=1), self.compute_dtype)
+
+
+def mean_of(values, mask, axes):
+    """Mean of the values under `mask` over `axes`, which stay with size 1; 0 where there are none."""
+    summed = ops.sum(ops.where(mask, values, ops.zeros_like(values)), axis=axes, keepdims=True)
+    number = ops.sum(ops.cast(mask, values.dtype), axis=axes, keepdims=True)
+    return summed / ops.maximum(number, 1)
 
 
 @keras.saving.register_keras_serializable(package="keras_epos")
@@ -125,5 +151,5 @@ def pooling_for(feature_shape, dtype_policy, pooling=None):
         return None
     if pooling == "gem":
         return GeneralizedMean(dtype=dtype_policy, name="pooling")
-    mean = keras.layers.GlobalAveragePooling1D if rank == 3 else keras.layers.GlobalAveragePooling2D
+    mean = MeanOfTokens if rank == 3 else keras.layers.GlobalAveragePooling2D
     return mean(dtype=dtype_policy, name="pooling")

@@ -37,6 +37,7 @@ class Case(NamedTuple):
         detached: Some factors are constants of a step, so its gradient is not that of its value. The oracle takes the
             embeddings that they are computed from as `constants_at`.
         by_length: The gradient also goes through the lengths of embeddings, which weights know nothing of.
+        mixed_signs: It may push a sample from its own class, or pull it to another.
     """
 
     make: object
@@ -45,6 +46,7 @@ class Case(NamedTuple):
     centers: int = 1
     detached: bool = False
     by_length: bool = False
+    mixed_signs: bool = False
 
     @property
     def of_settings(self):
@@ -58,6 +60,20 @@ def without_std(oracle):
 
 CASES = {
     "normalized softmax": Case(NormalizedSoftmaxLoss, reference.normalized_softmax),
+    "normalized softmax smooth": Case(
+        NormalizedSoftmaxLoss,
+        reference.normalized_softmax,
+        {"temperature": 0.1, "label_smoothing": 0.3},
+        mixed_signs=True,
+    ),
+    "CosFace smooth": Case(CosFaceLoss, reference.cos_face, {"scale": 8.0, "label_smoothing": 0.3}, mixed_signs=True),
+    "sub-center ArcFace smooth": Case(
+        SubCenterArcFaceLoss,
+        reference.sub_center_arc_face,
+        {"margin": 0.4, "scale": 16.0, "centers": 2, "label_smoothing": 0.1},
+        2,
+        mixed_signs=True,
+    ),
     "CosFace": Case(CosFaceLoss, reference.cos_face, {"margin": 0.2, "scale": 16.0}),
     "ArcFace": Case(ArcFaceLoss, reference.arc_face, {"margin": 0.4, "scale": 16.0}),
     "ArcFace wide": Case(ArcFaceLoss, reference.arc_face, {"margin": 1.4, "scale": 4.0}),
@@ -76,8 +92,8 @@ CASES = {
     ),
     "ElasticArcFace": Case(ElasticArcFaceLoss, without_std(reference.arc_face), {"scale": 16.0, "std": 0.0}),
     "ElasticCosFace": Case(ElasticCosFaceLoss, without_std(reference.cos_face), {"scale": 16.0, "std": 0.0}),
-    "SoftTriple": Case(SoftTripleLoss, reference.soft_triple, {"centers": 3}, 3),
-    "SoftTriple one center": Case(SoftTripleLoss, reference.soft_triple, {"centers": 1}, 1),
+    "SoftTriple": Case(SoftTripleLoss, reference.soft_triple, {"centers": 3}, 3, mixed_signs=True),
+    "SoftTriple one center": Case(SoftTripleLoss, reference.soft_triple, {"centers": 1}, 1, mixed_signs=True),
     "Proxy-NCA": Case(ProxyNCALoss, reference.proxy_nca, {"temperature": 1.0, "denominator": "others"}),
     "Proxy-NCA++": Case(ProxyNCALoss, reference.proxy_nca),
     "Proxy-Anchor": Case(ProxyAnchorLoss, reference.proxy_anchor, {"margin": 0.2, "alpha": 8.0}),

@@ -28,6 +28,7 @@ def by_name(name):
 MAKERS = {name: by_name(name) for name in losses.LOSSES} | {
     "hierarchical triplet": lambda **settings: losses.HierarchicalTripletLoss(3, **settings),
     "margin of a class": lambda **settings: MarginLoss(learn_boundary="class", num_classes=3, **settings),
+    "center": lambda **settings: losses.CenterLoss(3, **settings),
     "pair weighting": lambda **settings: losses.PairWeightingLoss(pull_all, **settings),
     "norm": NormPenalty,
     "zero mean": ZeroMeanPenalty,

@@ -25,8 +25,8 @@ def test_calls_are_the_same_in_every_loss():
     for one in found - {EmbeddingLoss}:
         assert not {"__call__", "call"} & set(vars(one)), one
     way_in = {one.__name__ for one in found if "result" in vars(one)}
-    # Face losses with proxies must know whether a step trains.
-    assert way_in == {"EmbeddingLoss", "ProxyLoss", "WeightedSum", "CrossBatchMemory", "Matryoshka"}
+    # Face losses with proxies, and centers, must know whether a step trains.
+    assert way_in == {"EmbeddingLoss", "ProxyLoss", "CenterLoss", "WeightedSum", "CrossBatchMemory", "Matryoshka"}
 
 
 def test_the_result_is_what_the_call_returns():

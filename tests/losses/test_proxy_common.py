@@ -51,8 +51,8 @@ def test_value_weights_and_both_gradients_equal_the_oracle(case):
     weights = numpy(made.proxy_weights(labels, embeddings))
     np.testing.assert_allclose(weights, expected.weights, rtol=1e-7, atol=1e-9)
     own = np.repeat(labels[:, None] == np.arange(NUM_CLASSES), CASES[case].centers, axis=1)
-    assert (weights[own] <= 0).all() or CASES[case].make is SoftTripleLoss
-    assert (weights[~own] >= 0).all() or CASES[case].make is SoftTripleLoss
+    assert (weights[own] <= 0).all() or CASES[case].mixed_signs
+    assert (weights[~own] >= 0).all() or CASES[case].mixed_signs
     assert np.abs(slopes[0]).max() > 1e-3
     assert np.abs(slopes[1]).max() > 1e-3
 
@@ -337,6 +337,9 @@ def test_arguments_of_numpy_are_plain_in_the_config():
         ("proxy_nca", {"temperature": 0}, "`temperature` must be positive"),
         ("proxy_nca", {"denominator": "own"}, "`denominator` must be"),
         ("normalized_softmax", {"temperature": -1}, "`temperature` must be positive"),
+        ("normalized_softmax", {"label_smoothing": 1}, "`label_smoothing` must be in"),
+        ("arc_face", {"label_smoothing": -0.1}, "`label_smoothing` must be in"),
+        ("cos_face", {"label_smoothing": 1.5}, "`label_smoothing` must be in"),
         ("soft_triple", {"centers": 0}, "`centers` must be an integer of at least 1"),
         ("soft_triple", {"scale": 0}, "`scale` must be positive"),
         ("soft_triple", {"gamma": 0}, "`gamma` must be positive"),
@@ -440,6 +443,21 @@ def test_the_mean_of_proxy_anchor_is_the_loss_over_proxies():
     push = np.log1p(np.sum(np.exp(8 * (similarity + 0.2)) * ~own, axis=0))
     expected = pull.sum() / 4 + push.mean()
     assert numpy(make("Proxy-Anchor", proxies)(labels, embeddings)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_label_smoothing_is_that_of_keras():
+    """Also where a class is ignored, of which then no share of the target is."""
+    labels, embeddings, proxies = batch()
+    logits = reference.unit(embeddings) @ reference.unit(proxies(1)).T / 0.2
+    keras_loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.3)
+    settings = {"temperature": 0.2, "label_smoothing": 0.3}
+    for ignored in (None, 4):
+        classes = [c for c in range(NUM_CLASSES) if c != ignored]
+        expected = keras_loss(np.eye(NUM_CLASSES)[labels][:, classes], logits[:, classes])
+        found = make("normalized softmax", proxies(1), ignore_label=ignored, **settings)(labels, embeddings)
+        assert float(numpy(found)) == pytest.approx(float(numpy(expected)), rel=1e-6)
+    smooth = numpy(make("normalized softmax", proxies(1), **settings).proxy_weights(labels, embeddings))
+    np.testing.assert_allclose(smooth.sum(axis=1), 0, atol=1e-12)
 
 
 def test_proxy_nca_of_2017_may_be_negative_and_pulls_for_ever():

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import keras_epos
+from keras_epos._linear_probe import linear_probe
 from keras_epos.training import start_head
 
 FEATURES = 6
@@ -60,6 +61,20 @@ def test_batches_with_labels_give_the_same_head():
     start_head(batches, Batches())
     for one, other in zip(array.embedding.get_weights(), batches.embedding.get_weights(), strict=True):
         np.testing.assert_allclose(np.abs(one), np.abs(other), atol=1e-4)
+
+
+def test_with_labels_it_is_the_linear_probe():
+    model, given, labels = model_of(3, normalize=False), images(), np.arange(40) % 4
+    features = keras.ops.convert_to_numpy(model.backbone(given))
+    start_head(model, given, labels=labels)
+    expected = linear_probe(features, labels, 3)(features)
+    np.testing.assert_allclose(model.predict(given, verbose=0), expected, atol=1e-4)
+    with pytest.raises(
+        ValueError, match=r"`labels` must have one entry for each of 40 images. Received: shape \(39,\)"
+    ):
+        start_head(model, given, labels=labels[:39])
+    with pytest.raises(ValueError, match=r"`images` must have one label each, of two classes at least"):
+        start_head(model, given, labels=labels * 0)
 
 
 def test_what_cannot_be_a_start_is_refused():

@@ -63,3 +63,38 @@ def test_the_exponent_is_trained_and_saved(tmp_path):
 def test_poolings_that_cannot_be(backbone, pooling, message):
     with pytest.raises(ValueError, match=message):
         EmbeddingModel(backbone(), 2, pooling=pooling)
+
+
+def test_a_model_with_gem_is_resumed_as_it_was(tmp_path):
+    """The exponent stands behind the head in the order of the weights, by which the optimizer's state is saved."""
+    model = EmbeddingModel(maps(), 2, pooling="gem")
+    model.compile("adam", loss="triplet", run_eagerly=True)
+    images, labels = RNG.normal(size=(8, 4, 4, 1)).astype("float32"), np.arange(8) % 2
+    model.fit(images, labels, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for one, other in zip(
+        [*model.weights, *model.optimizer.variables], [*loaded.weights, *loaded.optimizer.variables], strict=True
+    ):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(one), keras.ops.convert_to_numpy(other))
+
+
+@pytest.mark.parametrize("policy", [None, "mixed_bfloat16"])
+@pytest.mark.parametrize("pooling", ["mean", "gem"])
+def test_padding_does_not_count_and_nothing_but_padding_is_finite(pooling, policy):
+    def model_of(length):
+        ids = keras.Input((length,), dtype="int32")
+        return EmbeddingModel(
+            keras.Model(ids, keras.layers.Embedding(9, 3, mask_zero=True)(ids)), 2, pooling=pooling, dtype=policy
+        )
+
+    padded, bare = model_of(5), model_of(3)
+    # One entry is below all others, so that GeM would notice a padded row of it.
+    table = RNG.uniform(0.5, 1, size=(9, 3)) - np.eye(9, 3)
+    table[0] = 5
+    padded.backbone.layers[-1].embeddings.assign(table)
+    bare.set_weights(padded.get_weights())
+    found = keras.ops.convert_to_numpy(padded(np.array([[1, 2, 3, 0, 0], [0, 0, 0, 0, 0]])))
+    expected = keras.ops.convert_to_numpy(bare(np.array([[1, 2, 3]])))
+    np.testing.assert_allclose(found[0], expected[0], atol=1e-6 if policy is None else 0.02)
+    assert np.isfinite(found).all()
