@@ -35,7 +35,7 @@ HEAD = """| family | feature without `pooling` | other poolings | preprocessing 
 # What is known of exports that fail, by what their error says.
 REASONS = {
     "Erfc": "tf2onnx has no `Erfc`, of which Keras makes the exact GELU on TensorFlow",
-    "StatefulPartitionedCall": "tf2onnx leaves the call of a function in the graph, which ONNX Runtime does not know",
+    "INVALID_GRAPH": "tf2onnx leaves an operation of TensorFlow in the graph, which ONNX Runtime does not know",
     "missing from input feed": "tf2onnx makes a constant of the network an input of the graph",
     "FusedMatMul": "ONNX Runtime cannot multiply what tf2onnx makes of its attention",
 }

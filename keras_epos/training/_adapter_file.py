@@ -1,4 +1,4 @@
-"""What was trained with `lora`, without the backbone: a file of some hundred kilobytes."""
+"""What was trained with `lora`, without the backbone: a megabyte or so."""
 
 import hashlib
 import json

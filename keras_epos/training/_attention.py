@@ -16,7 +16,7 @@ def attention_projections(layer):
     for one in layer._flatten_layers():
         for name, part in {one.name: one, **_attributes(one)}.items():
             is_linear = isinstance(part, DENSE) and part.activation is keras.activations.linear
-            if is_linear and name.lstrip("_") in (*QUERIES, *VALUES, *FUSED):
+            if is_linear and name in (*QUERIES, *VALUES, *FUSED):
                 found[id(part)] = part
     return [one for one in layer._flatten_layers() if id(one) in found]
 

@@ -67,6 +67,8 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
         >>> history = model.fit(images, labels, verbose=0)
     """
 
+    _frozen_when_built = None
+
     def __init__(
         self,
         backbone,
@@ -112,6 +114,9 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
         if not self.embedding.built:
             self.embedding.build((None, features[-1]))
         self.built = True
+        if self._frozen_when_built is not None:
+            freeze_layers(self.own_layers(), self._frozen_when_built)
+            self._frozen_when_built = None
 
     def call(self, inputs, training=False):
         return self.unit_norm(self.before_norm(inputs, training))
@@ -263,8 +268,10 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
         model = cls(**config)
         if embedding is not None:
             model._replace_embedding(keras.saving.deserialize_keras_object(embedding))
-        if frozen is not None:
+        if frozen is not None and model.built:
             freeze_layers(model.own_layers(), frozen)
+        elif frozen is not None:  # some layers are made by `build`
+            model._frozen_when_built = tuple(frozen)
         return model
 
     def own_layers(self):

@@ -72,11 +72,13 @@ def test_one_step_of_sgd_moves_weights_by_the_decay_to_their_depth(backbone):
     assert moved >= len(before) - 4  # biases of keys have no gradient
 
 
-def test_adapters_are_decayed_with_the_layer_beside_which_they_stand():
+def test_adapters_belong_to_the_layer_beside_which_they_stand():
     model = EmbeddingModel(functional(), 4, lora=2)
     for group in model.depth_groups():
         adapters = [layer for layer in group.layers if layer.name.startswith("low_rank")]
         assert len(adapters) == (2 if group.depth in (1, 2) else 0)
+    # Patches, token and the first block stay, its two adapters too: those of the second block and the head are left.
+    assert len(EmbeddingModel(of_layers(), 4, lora=2, freeze=0.6).trainable_variables) == 4 + 2
 
 
 def rates(model):
