@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 from run_folder import replace
 
 RIGHT, WRONG, QUIET = "#2a9d5c", "#d1495b", "#6c757d"
-OTHERS = (QUIET, "#1f6fb2", "#c77d1e", "#8e5ea2")
+OTHERS = (QUIET, "#1f6fb2", "#c77d1e", "#8e5ea2", "#17a2a2")
 
 
 def print_table(rows):

@@ -48,7 +48,8 @@ def linear_probe(features, labels, dim, name="train"):
         name: What the argument is called that the features are of.
 
     Returns:
-        `LinearProbe` with `D = min(dim, F)`, scaled to a mean squared length of 1 on these features.
+        `LinearProbe` with `D = min(dim, F)`. Columns of the kernel have a mean squared length of 1, as principal
+        directions have: so a step of an optimizer turns it no further than those.
 
     Raises:
         ValueError: If a feature is not finite, there is one class only, or features do not differ within classes.
@@ -73,9 +74,9 @@ def linear_probe(features, labels, dim, name="train"):
     values, vectors = np.linalg.eigh(within[0])
     whitening = vectors / np.sqrt(np.maximum(values, 1e-9 * values[-1])) @ vectors.T
     between = (np.sqrt(counts / len(features))[:, None] * (means - mean)) @ whitening
-    values, directions = np.linalg.eigh(whitening @ within[1] @ whitening + between.T @ between)
-    values, directions = values[::-1][:dim], directions[:, ::-1][:, :dim]
-    kernel = whitening @ directions / np.sqrt(values.sum())
+    directions = np.linalg.eigh(whitening @ within[1] @ whitening + between.T @ between)[1][:, ::-1][:, :dim]
+    kernel = whitening @ directions
+    kernel /= np.sqrt(np.mean(np.sum(np.square(kernel), axis=0)))
     return LinearProbe(kernel, -mean @ kernel, shrinkage)
 
 

@@ -80,6 +80,10 @@ class BNNeckModel(EmbeddingModel):
     def compute_output_shape(self, input_shape):
         return dict.fromkeys(self.output_names, (input_shape[0], self.embedding_dim))
 
+    def compute_output_spec(self, inputs, training=False):
+        shapes = self.compute_output_shape(keras.tree.flatten(inputs)[0].shape)
+        return {name: keras.KerasTensor(shape, "float32") for name, shape in shapes.items()}
+
     @property
     def output_dims(self):
         """Dictionary of each output's name to the size of its last axis."""
