@@ -140,11 +140,12 @@ def _grouped(similarity):
 
 def _entries(groups, is_above, threshold, first, last):
     """The entries above their threshold in the rows from `first` up to `last`, all of them in groups that are above."""
-    row, group = np.nonzero(is_above[first:last])
-    row += first
+    # Several times as quick as to ask for rows and columns.
+    index = np.flatnonzero(is_above[first:last]) + first * is_above.shape[1]
+    row, group = np.divmod(index, is_above.shape[1])
     if not len(row):
         return row, group, np.empty(0, np.float32)
-    index = (row * is_above.shape[1] + group).astype(np.int32)
+    index = index.astype(np.int32)
     if keras.backend.backend() == "jax":
         # Up to a power of two, for JAX compiles each length anew.
         index = np.resize(index, 1 << (len(index) - 1).bit_length())
