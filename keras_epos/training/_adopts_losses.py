@@ -66,6 +66,7 @@ class AdoptsLosses(KnownArguments):
     ):
         if micro_batch is not None:
             micro_batch = integer("micro_batch", micro_batch, 1)
+            _micro_batches.refuse_xla(arguments.get("jit_compile", "auto"))
         loss, by_output = resolved(loss, self.output_dims)
         for metrics in (arguments.get("metrics"), arguments.get("weighted_metrics")):
             warn_of_classification(metrics, by_output, self.output_dims)
@@ -91,6 +92,8 @@ class AdoptsLosses(KnownArguments):
         optimizer = by_part(backbone_optimizer, [*self.parts(optimizer), *of_losses, *by_depth])
         if self.dtype_policy.name == "mixed_float16" and arguments.get("auto_scale_loss", True):
             optimizer = scaled(optimizer)
+        if micro_batch is not None and keras.backend.backend() == "tensorflow":
+            arguments["jit_compile"] = False
         super().compile(optimizer=optimizer, loss=loss, **arguments)
         # Keras takes what it set itself for no part of the model's state, and a built model takes no more.
         with DotNotTrackScope():

@@ -39,6 +39,14 @@ def number_of(inputs):
     return ops.shape(next(part for part in keras.tree.flatten(inputs) if part is not None))[0]
 
 
+def refuse_xla(jit_compile):
+    if jit_compile is True and keras.backend.backend() == "tensorflow":
+        raise ValueError(
+            "`jit_compile` must not be True with `micro_batch` on TensorFlow, where XLA cannot hold pieces of different "
+            "lengths. Received: jit_compile=True."
+        )
+
+
 def refuse_own_losses(number):
     if number:
         raise ValueError(

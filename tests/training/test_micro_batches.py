@@ -80,6 +80,26 @@ def test_optimizers_of_parts_and_half_precision():
         np.testing.assert_allclose(one, other, atol=0.02)
 
 
+def test_augmentation_is_the_same_in_both_passes():
+    images = np.random.default_rng(0).normal(size=(2 * SIZE, 6, 6, 1)).astype("float32")
+
+    def weights(micro_batch, in_pieces=None):
+        keras.utils.set_random_seed(0)
+        augmented = [keras.layers.RandomFlip(seed=1), keras.layers.RandomTranslation(0.5, 0.5, seed=2)]
+        network = keras.Sequential([keras.Input((6, 6, 1)), *augmented, keras.layers.Flatten()])
+        if in_pieces is not None:
+            inputs = keras.Input((6, 6, 1))
+            network = keras.Model(inputs, InPieces(network, in_pieces)(inputs))
+        model = keras_epos.EmbeddingModel(network, 4)
+        model.compile(keras.optimizers.SGD(0.1), loss="multi_similarity", micro_batch=micro_batch)
+        model.fit(images, Y, batch_size=SIZE, shuffle=False, verbose=0)
+        return model.embedding.get_weights()
+
+    for one, other, plain in zip(weights(11), weights(None, 11), weights(None), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+        assert np.abs(one - plain).max() > 1e-4
+
+
 def test_several_outputs_and_inputs():
     def model(micro_batch):
         keras.utils.set_random_seed(0)
@@ -112,6 +132,9 @@ def test_it_is_compiled_again_with_the_model(tmp_path):
 def test_what_cannot_be_cut_is_refused():
     with pytest.raises(ValueError, match="`micro_batch` must be an integer"):
         trained(0, LOSSES["pairs"])
+    if keras.backend.backend() == "tensorflow":
+        with pytest.raises(ValueError, match="`jit_compile` must not be True with `micro_batch`"):
+            trained(8, LOSSES["pairs"], jit_compile=True)
     active = keras.layers.Dense(5, activity_regularizer=keras.regularizers.L2(0.1))
     model = keras_epos.EmbeddingModel(keras.Sequential([keras.Input((6,)), active]), 4)
     model.compile(loss="multi_similarity", micro_batch=8)
