@@ -1,7 +1,7 @@
 """Memory that a loss and its gradient take above the embeddings, and evaluation above the rows it is given.
 
     python benchmarks/memory.py
-    python benchmarks/memory.py --losses --retrieval 10000x128 100000x128
+    python benchmarks/memory.py --losses --retrieval 10000x128 100000x128 --runs verify re-ranking
 
 Each figure is the largest of its process, which does nothing else. Linux only.
 """
@@ -21,6 +21,15 @@ LOSSES = {
 }
 
 
+# What is run on rows and labels.
+RUNS = {
+    "all measures": lambda of, rows, labels: of.evaluate(rows, labels, k=(1, 10, 100, 1000)),
+    "whole lists": lambda of, rows, labels: of.evaluate(rows, labels, metrics="map"),
+    "verify": lambda of, rows, labels: of.verify(rows, labels),
+    "re-ranking": lambda of, rows, labels: of.evaluate(rows, labels, metrics="map", reranking=of.rerank(rows)),
+}
+
+
 def one(case):
     """Measure one case in this process."""
     import numpy as np
@@ -32,7 +41,7 @@ def one(case):
         labels = np.arange(case["rows"]) // 10
         few = np.arange(64)
         keras_epos.retrieval.evaluate(rows[few], labels[few])
-        side_by_side.peak_above(lambda: keras_epos.retrieval.evaluate(rows, labels, k=(1, 10, 100, 1000)))
+        side_by_side.peak_above(lambda: RUNS[case["run"]](keras_epos.retrieval, rows, labels))
         return
     import floors
 
@@ -50,6 +59,7 @@ def main():
     parser.add_argument("--losses", nargs="*", default=["4096x512", "16384x128"], help="rows x dimensions")
     parser.add_argument("--retrieval", nargs="*", default=["10000x128", "60000x128"], help="rows x dimensions")
     parser.add_argument("--of", nargs="+", choices=LOSSES, default=list(LOSSES)[:1])
+    parser.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS)[:1], help="of retrieval")
     parser.add_argument("--one", type=json.loads, help="measure this case only")
     args = parser.parse_args()
     if args.one:
@@ -60,9 +70,9 @@ def main():
         for how, jit_compile in (("XLA", True), ("graph", False)):
             cases = [measured(size, of=name, jit_compile=jit_compile) for size in args.losses]
             rows[f"{name} ({how})"] = cases + [None] * len(args.retrieval)
-    if args.retrieval:
-        cases = [measured(size, of="retrieval") for size in args.retrieval]
-        rows["evaluate, all measures"] = [None] * len(args.losses) + cases
+    for run in args.runs if args.retrieval else ():
+        cases = [measured(size, of="retrieval", run=run) for size in args.retrieval]
+        rows[f"retrieval, {run}"] = [None] * len(args.losses) + cases
     side_by_side.table("MB above the inputs, at the peak", [*args.losses, *args.retrieval], rows, unit="")
 
 

@@ -21,7 +21,7 @@ from train_options import make_loss, parse_arguments, settings_of
 
 import keras_epos
 from keras_epos.data import balanced_batches, image_batches, random_crop, random_flip, symmetric_noise
-from keras_epos.training import freeze_first_layers, start_head, warm_cosine_adamw
+from keras_epos.training import start_head, warm_cosine_adamw
 
 K = (1, 2, 4, 8)
 START, CHOSEN = "start.keras", "chosen.keras"
@@ -116,8 +116,9 @@ def run_cars(args):
 def new_model(args, loss, steps):
     keras.utils.set_random_seed(args.seed)
     policy = args.mixed_precision and f"mixed_{args.mixed_precision}"
-    model = keras_epos.EmbeddingModel(args.backbone, args.embedding_dim, freeze_batch_norm=True, dtype=policy)
-    freeze_first_layers(model.backbone, args.freeze)
+    model = keras_epos.EmbeddingModel(
+        args.backbone, args.embedding_dim, freeze_batch_norm=True, dtype=policy, freeze=args.freeze
+    )
     model.compile(
         warm_cosine_adamw(args.head_learning_rate, steps, args.weight_decay),
         loss=loss,

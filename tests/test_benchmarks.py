@@ -94,7 +94,7 @@ def test_every_loss(tmp_path):
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read as Linux tells it")
 def test_memory(tmp_path):
-    check(tmp_path, "memory.py", "--losses", "--retrieval", "1100x8", rows=["evaluate, all measures"])
+    check(tmp_path, "memory.py", "--losses", "--retrieval", "1100x8", rows=["retrieval, all measures"])
     # What a process of its own does.
     case = '{"of": "easy triplet, semi-hard", "rows": 128, "dim": 8, "jit_compile": true}'
     printed = run(tmp_path, "--one", case, script=BENCHMARKS / "memory.py")
@@ -113,6 +113,13 @@ def test_odd_images(tmp_path):
 def test_peers_need_a_python_that_fits(tmp_path):
     printed = run(tmp_path, "--python", "no-such-python", code=2, script=BENCHMARKS / "peers.py")
     assert "`--python` must be a Python. Received: --python no-such-python" in printed
+
+
+def test_protocols(tmp_path):
+    rows = ["Recall@K (CMC, hit rate)", "verify: 3 rates, EER, intervals", "re-ranking and mAP"]
+    check(tmp_path, "protocols.py", "--rounds", 1, "--rows", 1100, "--dim", 8, rows=rows)
+    printed = run(tmp_path, "--check", 2, script=BENCHMARKS / "protocols.py")
+    assert len(re.findall(r"\n\w.{35} *\d\.\de[-+]\d\d", printed)) == 12
 
 
 def test_retrieval(tmp_path):

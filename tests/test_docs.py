@@ -4,6 +4,7 @@ import ast
 import doctest
 import inspect
 import re
+import sys
 from pathlib import Path
 
 import keras
@@ -180,20 +181,40 @@ def test_the_programs_about_protocols_run(capsys):
     for program in programs("protocols.md"):
         exec(program, names)
     shown = capsys.readouterr().out
-    assert len(re.findall(r"mAP [+-]?\d", shown)) == 5
+    assert len(re.findall(r"mAP [+-]?\d", shown)) == 6
     assert re.search(r"mAP \+0.\d+ \(\+0", shown)
     assert "found at 10 % false alarms" in shown
 
 
-def test_the_programs_about_verification_run(capsys):
+def test_the_programs_about_verification_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     names = {}
     for program in programs("verification.md"):
         exec(program, names)
     shown = capsys.readouterr().out.splitlines()
     text = (DOCS / "verification.md").read_text()
-    assert len(shown) == 6
+    assert len(shown) == 7
     assert all(line in text for line in shown[:5])
+    assert (tmp_path / "verification.png").exists()
     assert names["pairs"].accuracy > 0.9
+    assert names["of_templates"].eer < names["found"].eer
+
+
+def test_the_programs_about_backbones_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for program in programs("backbones.md"):
+        exec(program, names)
+    assert (tmp_path / "adapters.npz").stat().st_size < names["model"].count_params() * 4
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["1", "2", "3", "4"]
+
+
+def test_the_table_names_every_family_of_backbones():
+    sys.path.insert(0, str(DOCS.parent / "tests" / "training"))
+    from hub_cases import families
+
+    text = (DOCS / "backbones.md").read_text()
+    assert [family for family in families(None) if f"\n| {family} |" not in text] == []
 
 
 def test_the_program_about_galleries_runs(tmp_path, monkeypatch, capsys):

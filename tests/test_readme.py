@@ -81,7 +81,7 @@ def test_the_door_to_re_identification_trains_two_outputs(compiled_as_for_a_read
         gallery=images[24:].reshape(24, -1),
         people=people[:24],
         gallery_people=people[24:],
-        ids=people[:24] * 4 + cameras[:24],
-        gallery_ids=people[24:] * 4 + cameras[24:],
+        cameras=cameras[:24],
+        gallery_cameras=cameras[24:],
     )
     assert names["found"]["queries_without_match"] == 0

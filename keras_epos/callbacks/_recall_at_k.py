@@ -15,6 +15,7 @@ from keras_epos.callbacks._outputs import check_output
 from keras_epos.callbacks._sources import check_first_batch, copied, embed, labeled_source, source
 from keras_epos.retrieval._checks import check_metrics, check_ranks
 from keras_epos.retrieval._evaluate import check_ahead
+from keras_epos.retrieval._list_measures import OF_RANKS
 
 
 class RecallAtK(KnownArguments, keras.callbacks.Callback):
@@ -41,14 +42,17 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
             for each label, else `N` images; or finite batches: a `tf.data.Dataset`, `keras.utils.PyDataset` or
             iterable of `(images, labels)`, or of images alone when `labels` are given (then it must not shuffle).
         labels: Integers or strings `(N,)`, or what `same_class` takes; `None` when the batches bring them. Copied.
-        k: Ranks of Recall@K.
+        k: Ranks of Recall@K and of the other measures with k.
         gallery: `(images, labels)` or batches of such pairs, in which `images` are searched. By default each image is
             searched among all others.
-        metrics: Some of `"recall"`, `"map@r"`, `"r_precision"`; see `keras_epos.retrieval.evaluate`.
+        metrics: Some of `"recall"`, `"map@r"`, `"r_precision"`, `"map"`, `"minp"` and the others of
+            `keras_epos.retrieval.evaluate`. The run is judged by the first of them.
         ids: Integers or strings `(N,)`, in the order of the images: images of one id are the same item and do not
-            find each other. With a gallery together with `gallery_ids`. To leave out what a query's own camera took of
-            the same person, as is the rule in re-identification: `ids=person * num_cameras + camera` for both.
+            find each other. With a gallery together with `gallery_ids`.
         gallery_ids: `(G,)`, the ids in the gallery.
+        cameras: Integers or strings `(N,)` instead of `ids`, in the order of the images: what a query's own camera took
+            of its class is left out, as is the rule in re-identification.
+        gallery_cameras: `(G,)`, the cameras of the gallery.
         same_class: `"equal"`, `"share_a_label"` for labels that are rows of zeros and ones `(N, L)`, or a function of
             the labels; see `keras_epos.retrieval.evaluate`.
         output: Which output of the model is the embedding, when it has several: the name or key, or the place. By
@@ -86,6 +90,8 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
         metrics=retrieval.METRICS,
         ids=None,
         gallery_ids=None,
+        cameras=None,
+        gallery_cameras=None,
         same_class="equal",
         output=None,
         batch_size=128,
@@ -101,10 +107,12 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
         check_baseline(baseline)
         self._queries = source("images", images, labels, batch_size)
         self._references = None if gallery is None else labeled_source("gallery", gallery, batch_size)
-        self.metrics = check_metrics(metrics, retrieval.METRICS)
-        self.k = check_ranks(k) if "recall" in self.metrics else ()
+        self.metrics = check_metrics(metrics, retrieval.METRICS + retrieval.LIST_METRICS)
+        self.k = check_ranks(k) if set(self.metrics) & set(OF_RANKS) else ()
         self.ids = None if ids is None else copied(ids)
         self.gallery_ids = None if gallery_ids is None else copied(gallery_ids)
+        self.cameras = None if cameras is None else copied(cameras)
+        self.gallery_cameras = None if gallery_cameras is None else copied(gallery_cameras)
         self.same_class = same_class
         self.output = output
         self.batch_size = batch_size
@@ -181,6 +189,8 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
             "metrics": self.metrics,
             "ids": self.ids,
             "gallery_ids": self.gallery_ids,
+            "cameras": self.cameras,
+            "gallery_cameras": self.gallery_cameras,
             "same_class": self.same_class,
         }
 
@@ -190,8 +200,11 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
         return self._names()[0]
 
     def _names(self):
-        names = [[f"recall@{rank}" for rank in self.k] if metric == "recall" else [metric] for metric in self.metrics]
-        return [name for part in names for name in part]
+        return [
+            name
+            for metric in self.metrics
+            for name in ([f"{metric.removesuffix('@k')}@{rank}" for rank in self.k] if metric in OF_RANKS else [metric])
+        ]
 
     def _rises(self):
         """Whether the last value is the best so far."""

@@ -37,7 +37,6 @@ def known_of(folder):
 
 
 def _markdown(facts, folder):
-    boxes = [(name, words) for name, words in cards.BOXES.items()]
     height, width, _ = facts["input"]["shape"][1:]
     lines = [
         f"# {facts['model']}",
@@ -47,11 +46,7 @@ def _markdown(facts, folder):
         "| | |",
         "|---|---|",
         f"| input | RGB from 0 to 255, {height} x {width} |",
-        f"| parameters | {facts['parameters']:,} |",
-        *(f"| {name.replace('_', ' ')} | {cards._shown(name, facts[name])} |" for name, _ in boxes if facts[name]),
-        "",
-        *(f"- [ ] To be filled in: {words}." for name, words in boxes if not facts[name]),
-        "",
+        *cards.boxes(facts),
         '## When it says "unknown"',
         "",
         *facts["threshold"].splitlines(),
@@ -60,9 +55,6 @@ def _markdown(facts, folder):
         "",
         *(f"- `{name}`: {words}" for name, words in FILES.items() if (folder / name).exists()),
         "",
-        "## Versions",
-        "",
-        ", ".join(f"{name} {version}" for name, version in facts["versions"].items()),
-        "",
+        *cards.versions(facts),
     ]
     return "\n".join(lines)

@@ -16,12 +16,15 @@ FORMATS = ("savedmodel", "onnx", "openvino", "litert")
 @click.option("--output", "-o", type=click.Path(path_type=Path), required=True, help="Folder of the exports.")
 @click.option("--format", "formats", type=click.Choice(FORMATS), multiple=True, help="One or several; default all.")
 @click.option("--photographs", type=SOURCE, help="Images to check with: a folder, or a list of paths.")
+@click.option("--gallery", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Gallery to serve.")
 @click.option("--image-size", type=click.IntRange(1), help="Side in pixels, for a model of any size.")
-def export(model, output, formats, photographs, image_size):
+def export(model, output, formats, photographs, gallery, image_size):
     """Write MODEL for TensorFlow Serving, ONNX Runtime, OpenVINO and LiteRT.
 
     Each file is loaded by its engine and compared with the model right after writing. What cannot be written here is
     said and passed over. A card of the model, README.md, tells what was found.
+
+    With --gallery the SavedModel also answers searches in it, and says "unknown" where the gallery has a threshold.
     """
     loaded = load_model(model)
     paths = images_in(photographs)[:256] if photographs else None
@@ -32,5 +35,6 @@ def export(model, output, formats, photographs, image_size):
         image_size=image_size_of(loaded, image_size),
         photographs=paths,
         card=known_of(model.parent),
+        gallery=gallery and keras_epos.Gallery.load(gallery, loaded),
     )
     click.echo(report)

@@ -70,9 +70,9 @@ def batches(
         same_every_pass: Whether every pass takes the batches of the first one, as validation should.
         num_shards: Number of processes that share the stream and train on their own, as with Horovod; process i takes
             the global steps i, i + num_shards, ... Whole batches are shared out, never parts of one. **Leave it at 1
-            under a `tf.distribute` strategy**: Keras cuts each batch there, so P x K is the global batch, and one of n
-            replicas mines among P / n classes. Let n divide P, so that no class is torn apart. With shards, Keras would
-            stop after as many parts of batches as there are batches, and never reach the rest.
+            under a `tf.distribute` strategy**: Keras cuts each batch there, so P x K is the global batch, which the
+            losses of this library see as a whole. With shards, Keras would stop after as many parts of batches as there
+            are batches, and never reach the rest.
         shard_index: This process, in `[0, num_shards)`.
 
     Returns:

@@ -12,7 +12,7 @@ from keras_epos._rows import blocks
 from keras_epos.gallery import _threshold, _where
 from keras_epos.gallery._answers import Answers
 from keras_epos.gallery._items import Items, checked_ids, checked_labels, checked_payload, objects
-from keras_epos.gallery._lance_text import among, column, equal_texts, text
+from keras_epos.gallery._lance_text import among, column, compared, text
 from keras_epos.gallery._results import Found
 from keras_epos.gallery._search import in_order
 
@@ -243,7 +243,7 @@ class LanceGallery(Answers):
         return present
 
     def _condition(self, where):
-        """SQL of what `where` asks for. Values are compared as JSON, which has one text for what is equal."""
+        """SQL of what `where` asks for."""
         _where.check(where)
         if callable(where):
             raise ValueError(
@@ -252,7 +252,7 @@ class LanceGallery(Answers):
         parts = []
         for name, wanted in (where or {}).items():
             values = list(wanted) if isinstance(wanted, (list, tuple, set, frozenset)) else [wanted]
-            texts = sorted({text for value in values for text in equal_texts(value)})
+            texts = sorted({compared(value) for value in values})
             if self._table is None or column(name) not in self._table.schema.names:
                 parts.append("true" if "null" in texts else "false")
                 continue
@@ -331,7 +331,7 @@ def _reader(schema, rows, texts, labels, payload, first):
             for name in schema.names:
                 if name.startswith(column("")):
                     key = unquote(name.removeprefix(column("")))
-                    columns[name] = [text(payload[row][key]) if key in payload[row] else None for row in part]
+                    columns[name] = [compared(payload[row][key]) if key in payload[row] else None for row in part]
             unit = rows.unit(part).astype(np.float32)
             columns[_FIELD] = pa.FixedSizeListArray.from_arrays(pa.array(unit.reshape(-1)), rows.dim)
             arrays = [pa.array(columns[field.name], field.type) for field in schema]

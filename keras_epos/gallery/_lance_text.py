@@ -3,6 +3,8 @@
 import json
 from urllib.parse import quote
 
+import numpy as np
+
 
 def column(name):
     """The column of a field of the payload. A column's name may hold neither dots nor backticks."""
@@ -13,17 +15,20 @@ def text(value):
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-def equal_texts(value):
-    """The JSON of all that Python takes for equal: `1`, `1.0` and `True` are."""
-    if isinstance(value, (bool, int, float)):
-        alike = [value]
-        # Integers beyond the range of floats have one form only.
-        if abs(value) < 2**1000:
-            alike += [float(value)] + [int(value)] * float(value).is_integer()
-        if value in (0, 1):
-            alike.append(bool(value))
-        return {text(one) for one in alike if one == value}
-    return {text(value)}
+def compared(value):
+    """The JSON that a value is compared by. All that Python takes for equal has one, as `1`, `1.0` and `True` have."""
+    return text(_plain(value))
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    is_whole = isinstance(value, bool) or (isinstance(value, float) and value.is_integer())
+    return int(value) if is_whole else value
 
 
 def among(column, texts):

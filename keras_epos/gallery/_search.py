@@ -1,5 +1,6 @@
 """The nearest rows of a gallery, by the engine of `keras_epos.retrieval`."""
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -17,6 +18,8 @@ _MOST = 1024
 _FEWEST, _TRIED = 16, 128
 # Queries whose products NumPy makes.
 _BY_NUMPY = 2
+# Rows whose norm is 1 but for so little are not scaled. It is 4 of the 16 roundings for which `error_bound` has room.
+_UNIT = 2.0**-22
 # Candidates that are rescored for `k` neighbors: `k` times the first, and the second.
 RESCORED = {"int8": (2, 10), "binary": (8, 100)}
 
@@ -106,13 +109,15 @@ class StoredProduct(Product):
     def by_block(self, rows):
         """Yields `(start, similarity)`: float32 `(len(rows), g)` for the `g` references from `start` on."""
         left = factors(self.queries.unit(rows), self.bits, 0)
+        # To hand the rows of few queries to the backend would take longer than all else.
+        is_few = len(left) <= _BY_NUMPY
+        queries = None if is_few else ops.convert_to_tensor(left)
         for start in range(0, len(self.gallery), self._width):
             stop = min(start + self._width, len(self.gallery))
-            if len(left) <= _BY_NUMPY:
-                # To hand the rows to the backend would take longer than all else.
+            if is_few:
                 yield start, ops.convert_to_tensor(self._by_numpy(left, start, stop))
             else:
-                yield start, self._similarity(left, *self.gallery.scaled(start, stop))
+                yield start, self._similarity(queries, *self.gallery.scaled(start, stop))
 
     def _by_numpy(self, left, start, stop):
         similarity, first = np.empty((len(left), stop - start), np.float32), 0
@@ -123,15 +128,25 @@ class StoredProduct(Product):
         return similarity
 
     def _similarity(self, left, values, scale):
-        left = ops.convert_to_tensor(left)
         if self.bits < 24:
-            right = np.ascontiguousarray(factors(values * scale[:, None], self.bits, 1).T)
-            return ops.matmul(left, ops.convert_to_tensor(right))
-        # One factor or the product must be transposed and scaled, the smaller of them.
-        right, scale = ops.convert_to_tensor(values), ops.convert_to_tensor(scale)
+            return _products(left, ops.convert_to_tensor(factors(values * scale[:, None], self.bits, 1)))
+        right = ops.convert_to_tensor(values)
+        if np.abs(scale - 1).max() <= _UNIT:
+            return _products(left, right)
+        # The rows or the products must be scaled, the fewer numbers of them.
         if len(left) < self.gallery.dim:
-            return ops.transpose(ops.matmul(right, ops.transpose(left))) * scale
-        return ops.matmul(left, ops.transpose(right * scale[:, None]))
+            return _products(left, right) * scale
+        return _products(left, right * scale[:, None])
+
+
+def _products(left, right):
+    """The product of each row `(Q, D)` with each row `(G, D)`: `(Q, G)`. Nothing is copied to be transposed."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Its einsum takes longer.
+        return tf.matmul(left, right, transpose_b=True)
+    return ops.einsum("qd,gd->qg", left, right)
 
 
 def exact(queries, view, k):

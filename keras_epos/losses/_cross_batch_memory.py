@@ -24,7 +24,7 @@ class CrossBatchMemory(EmbeddingLoss):
 
     The memory is a ring of fixed shape that an `EmbeddingModel` saves and restores with its weights; it is filled
     by training steps only, and evaluation looks at the batch alone. Rows that are not finite, or to be ignored, are not
-    kept. Under a `tf.distribute` strategy the first replica's embeddings are kept.
+    kept.
 
     **An anchor's own earlier embedding must not become its positive**: it is the nearest one of all, and pulling
     towards it teaches nothing. So positives are told apart by the identity of the sample, and `y_true` is

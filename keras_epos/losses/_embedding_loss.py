@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_epos._checks import integer
 from keras_epos._config import KnownArguments, constructor_arguments
+from keras_epos.losses import _replicas as replicas
 from keras_epos.losses._batch import are_of_known_classes, at_least_one_row, known_rows, labels_and_embeddings
 from keras_epos.losses._recording import is_training, record
 from keras_epos.losses._terms import LossResult, per_anchor
@@ -120,9 +121,14 @@ class EmbeddingLoss(KnownArguments, keras.losses.Loss):
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         with keras.name_scope(self.name):
+            replica = replicas.current()
+            own_rows = y_pred
+            if replica is not None:
+                y_true, y_pred, sample_weight = map(replica.gathered, (y_true, y_pred, sample_weight))
             result = self.result(y_true, y_pred, is_training())
             record(self, result, sample_weight)
-            return result.reduced(sample_weight, self.reduction)
+            loss = result.reduced(sample_weight, self.reduction)
+            return loss if replica is None else replica.share(loss, own_rows)
 
     def call(self, y_true, y_pred):
         """One value per anchor, shape `(B,)`, whose mean over the counted anchors is the loss."""

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import keras
 from keras import ops
 
 from keras_epos._pairs import count, hinge, is_at_rest, masked_logsumexp, masked_sum
@@ -100,16 +99,7 @@ def reduced(values, takes_part, sample_weight, reduction):
         return ops.sum(values)
     divisor = ops.sum(weight if reduction == "mean_with_sample_weight" else takes_part)
     # Where no anchor counts the sum is 0, or NaN, which must not be lost.
-    return ops.sum(values) / ops.where(divisor > 0, divisor, 1) / num_replicas()
-
-
-def num_replicas():
-    """Replicas of the `tf.distribute` strategy: Keras sums their gradients, so a mean must be shared out."""
-    if keras.backend.backend() != "tensorflow":
-        return 1
-    import tensorflow as tf
-
-    return tf.distribute.get_strategy().num_replicas_in_sync
+    return ops.sum(values) / ops.where(divisor > 0, divisor, 1)
 
 
 def has_both(positives, negatives):

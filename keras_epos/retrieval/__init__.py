@@ -20,8 +20,12 @@ from keras_epos.retrieval._nearest import nearest
 from keras_epos.retrieval._open_set import open_set
 from keras_epos.retrieval._prefixes import recall_by_dim
 from keras_epos.retrieval._product import TIE
+from keras_epos.retrieval._rerank import Reranking, rerank
+from keras_epos.retrieval._templates import template_means
 from keras_epos.retrieval._threshold import Curve, Threshold
-from keras_epos.retrieval._verify import Verification, verify, verify_pairs
+from keras_epos.retrieval._verification import PairCurve, Verification
+from keras_epos.retrieval._verify import verify
+from keras_epos.retrieval._verify_pairs import verify_pairs
 
 __all__ = [
     "LIST_METRICS",
@@ -31,6 +35,8 @@ __all__ = [
     "Curve",
     "Difference",
     "Finding",
+    "PairCurve",
+    "Reranking",
     "Threshold",
     "Verification",
     "Whitening",
@@ -44,6 +50,8 @@ __all__ = [
     "nearest",
     "open_set",
     "recall_by_dim",
+    "rerank",
+    "template_means",
     "verify",
     "verify_pairs",
     "whiten",

@@ -112,6 +112,12 @@ class EqualLabels:
         """A number of positives that no query exceeds."""
         return int(np.bincount(self.gallery.labels).max())
 
+    def totals(self):
+        """How many pairs are of different classes, and how many of the same class and not the same item: `(2,)`."""
+        of_class = occurrences(self.queries.labels, self.gallery.labels).sum()
+        of_item = occurrences(self.queries.ids, self.gallery.ids).sum()
+        return np.array([len(self.queries) * len(self.gallery) - of_class, of_class - of_item])
+
     def grades(self, rows, window):
         """How relevant the references of `window`, a slice, are to `rows`: numbers `(Q, M)`, above 0 for positives."""
         return self.block(rows, window) & (self.queries.ids[rows, None] != self.gallery.ids[None, window])
@@ -198,6 +204,12 @@ class Graded(RelatedLabels):
     def _numbers(self, rows, window):
         labels, references = self.queries.labels[rows], self.gallery.labels[window]
         return check_relevance(ops.convert_to_numpy(self._function(labels, references)), (len(labels), len(references)))
+
+
+def occurrences(values, among):
+    """How often each of `values` occurs in `among`."""
+    among = np.sort(among)
+    return np.searchsorted(among, values, "right") - np.searchsorted(among, values, "left")
 
 
 def _entries(matrix, rows, columns):

@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_epos import same_class as relations
 from keras_epos._checks import integer, number
-from keras_epos._rows import to_numpy
+from keras_epos._rows import describe, to_numpy
 from keras_epos.retrieval._cameras import camera_ids
 from keras_epos.retrieval._checks import (
     check_gallery_arguments,
@@ -18,10 +18,11 @@ from keras_epos.retrieval._checks import (
     warn_of_pairs,
 )
 from keras_epos.retrieval._class_means import intervals_of
-from keras_epos.retrieval._classes import relate, sides
+from keras_epos.retrieval._classes import occurrences, relate, sides
 from keras_epos.retrieval._list_measures import LIST_METRICS, OF_RANKS, list_measures
 from keras_epos.retrieval._neighbors import best_positives, precision_at_r, recall_at
 from keras_epos.retrieval._product import Product
+from keras_epos.retrieval._rerank import Reranking
 
 METRICS = ("recall", "map@r", "r_precision")
 ALL_FOUND = "Every query would count as found."
@@ -41,6 +42,7 @@ def evaluate(
     gallery_cameras=None,
     same_class="equal",
     relevance=None,
+    reranking=None,
     interval=None,
     per_query=False,
     seed=0,
@@ -92,6 +94,7 @@ def evaluate(
         relevance: Numbers `(N, G)` instead of `same_class`: above 0 the grade of a reference that the query is looking
             for, 0 for others, below 0 for those left out ("junk"). Of positives that tie the lowest grade comes first.
             Or a function of labels, as `same_class`, that returns such numbers `(A, R)`.
+        reranking: What `rerank` returned for these embeddings, or `None`: ranks by its similarity.
         interval: Confidence in (0, 1) of intervals for the means, or `None` for none. They come from a bootstrap over
             the classes of the queries, for queries of one class resemble each other; the gallery stays.
         per_query: Whether to return the values of the queries also, for `compare` and `by_class`.
@@ -124,6 +127,11 @@ def evaluate(
     integer("seed", seed, 0)
     if interval is not None:
         number("interval", interval, "(0, 1)", "a confidence")
+    if reranking is not None and not isinstance(reranking, Reranking):
+        raise ValueError(
+            f"`reranking` must be what `rerank` returned. Received: {describe(reranking)}. Call "
+            "`rerank(embeddings, gallery_embeddings)`."
+        )
     check_order(embeddings, labels, gallery_embeddings)
     ids, gallery_ids = camera_ids(labels, gallery_labels, cameras, gallery_cameras, ids, gallery_ids)
     check_gallery_arguments(gallery_embeddings, gallery_labels, ids, gallery_ids)
@@ -134,8 +142,8 @@ def evaluate(
     if ids is None:
         warn_of_pairs(queries, gallery, labels, gallery_labels)
     queries, gallery = classes.queries, classes.gallery
-    product = Product(queries, gallery, block_size)
-    if relevance is not None or set(metrics) & set(LIST_METRICS):
+    product = (reranking.product if reranking else Product)(queries, gallery, block_size)
+    if relevance is not None or reranking is not None or set(metrics) & set(LIST_METRICS):
         values, num_positives = list_measures(metrics, ranks, product, classes)
         matched = np.flatnonzero(num_positives)
         check_matched(matched, queries, gallery)
@@ -165,23 +173,28 @@ def _at(places, values, size):
     return everywhere
 
 
-def check_ahead(labels, gallery_labels, has_gallery, *, k, metrics, ids, gallery_ids, same_class):
+def check_ahead(
+    labels, gallery_labels, has_gallery, *, k, metrics, ids, gallery_ids, cameras, gallery_cameras, same_class
+):
     """Raise now what `evaluate` would raise for these arguments whatever the embeddings.
 
     Args:
         labels, gallery_labels: As in `evaluate`; `None` where they are not known yet.
         has_gallery: Whether there will be a gallery.
-        k, metrics, ids, gallery_ids, same_class: As in `evaluate`.
+        k, metrics, ids, gallery_ids, cameras, gallery_cameras, same_class: As in `evaluate`.
 
     Raises:
         ValueError: as `evaluate` does.
     """
     relation = relations.get(same_class)
-    metrics = check_metrics(metrics, METRICS)
+    metrics = check_metrics(metrics, METRICS + LIST_METRICS)
     ranks = check_ranks(k) if "recall" in metrics else ()
+    is_known = labels is not None and not (has_gallery and gallery_labels is None)
+    if is_known:
+        ids, gallery_ids = camera_ids(labels, gallery_labels, cameras, gallery_cameras, ids, gallery_ids)
     gallery = np.zeros((1, 1), np.float32) if has_gallery else None
     check_gallery_arguments(gallery, gallery, ids, gallery_ids)
-    if labels is None or (has_gallery and gallery_labels is None):
+    if not is_known:
         return
     # Rows that stand for the embeddings: only their number counts.
     rows = np.zeros((len(labels), 1), np.float32)
@@ -196,11 +209,5 @@ def check_ahead(labels, gallery_labels, has_gallery, *, k, metrics, ids, gallery
 
 def _matched(queries, references):
     """The queries with a reference of their label that is not the same item. One id has one label."""
-    of_label = _occurrences(queries.labels, references.labels)
-    return np.flatnonzero(of_label > _occurrences(queries.ids, references.ids))
-
-
-def _occurrences(values, among):
-    """How often each of `values` occurs in `among`."""
-    among = np.sort(among)
-    return np.searchsorted(among, values, "right") - np.searchsorted(among, values, "left")
+    of_label = occurrences(queries.labels, references.labels)
+    return np.flatnonzero(of_label > occurrences(queries.ids, references.ids))

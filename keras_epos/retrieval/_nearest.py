@@ -37,19 +37,23 @@ def nearest(queries, gallery=None, k=10, *, exclude_self=None, block_size=1024):
     if exclude_self is None:
         exclude_self = gallery is None
     integer("block_size", block_size, 1)
-    integer("k", k, 1)
     query_side = Rows(queries, name="queries")
     gallery_side = query_side if gallery is None else Rows(gallery, name="gallery")
     check_same_dim(query_side, gallery_side)
-    check_within((k,), len(gallery_side) - int(exclude_self), "Pass a smaller `k`, or a larger gallery.")
+    return nearest_of(Product(query_side, gallery_side, block_size), k, exclude_self)
+
+
+def nearest_of(product, k, exclude_self):
+    """`nearest` by the similarities of a `Product`."""
+    integer("k", k, 1)
+    check_within((k,), len(product.gallery) - int(exclude_self), "Pass a smaller `k`, or a larger gallery.")
 
     def key(rows, indices, similarity):
         return np.where(indices == rows[:, None], -np.inf, similarity) if exclude_self else similarity
 
-    product = Product(query_side, gallery_side, block_size)
-    similarity = np.empty((len(query_side), k), np.float32)
-    indices = np.empty((len(query_side), k), np.int64)
-    for rows in blocks(np.arange(len(query_side)), block_size):
+    similarity = np.empty((len(product.queries), k), np.float32)
+    indices = np.empty((len(product.queries), k), np.int64)
+    for rows in blocks(np.arange(len(product.queries)), product.block_size):
         similarity[rows], indices[rows] = top(product, rows, k, int(exclude_self), key)
     return similarity, indices
 

@@ -67,8 +67,7 @@ class Product:
         first, last = query[0], query[-1] + 1
         if len(query) * 16 > (last - first) * width:
             # So many that all of them at once are quicker, as when the embeddings have collapsed.
-            rows, references = rows[first:last], slice(start, start + width)
-            return (self.queries.unit(rows) @ self.gallery.unit(references).T)[query - first, reference]
+            return self.exact_block(rows[first:last], slice(start, start + width))[query - first, reference]
         return self.exact_rows(rows[query], start + reference[:, None])[:, 0]
 
     def exact_rows(self, rows, indices):
@@ -80,13 +79,22 @@ class Product:
             similarity[part] = np.einsum("qd,qmd->qm", self.queries.unit(rows[part]), references)
         return similarity
 
+    def exact_block(self, rows, window):
+        """Float64 similarities `(Q, M)` of queries `rows` to the references of `window`, a slice."""
+        return self.queries.unit(rows) @ self.gallery.unit(window).T
+
     def whole_rows(self, rows):
         """Float64 similarities `(Q, G)` of queries `rows` to the whole gallery."""
         similarity = np.empty((len(rows), len(self.gallery)))
-        left = self.queries.unit(rows)
-        for index in chunks(np.arange(len(self.gallery)), left.shape[1]):
-            similarity[:, index] = left @ self.gallery.unit(index).T
+        for index in chunks(np.arange(len(self.gallery)), self.queries.dim):
+            window = slice(int(index[0]), int(index[-1]) + 1)
+            similarity[:, window] = self.exact_block(rows, window)
         return similarity
+
+
+def on_host(similarity):
+    """A block as a NumPy array, perhaps one that must not be written to: Keras would copy it."""
+    return ops.convert_to_numpy(similarity) if keras.backend.backend() == "torch" else np.asarray(similarity)
 
 
 def above(similarity, threshold):
@@ -132,11 +140,12 @@ def _grouped(similarity):
 
 def _entries(groups, is_above, threshold, first, last):
     """The entries above their threshold in the rows from `first` up to `last`, all of them in groups that are above."""
-    row, group = np.nonzero(is_above[first:last])
-    row += first
+    # Several times as quick as to ask for rows and columns.
+    index = np.flatnonzero(is_above[first:last]) + first * is_above.shape[1]
+    row, group = np.divmod(index, is_above.shape[1])
     if not len(row):
         return row, group, np.empty(0, np.float32)
-    index = (row * is_above.shape[1] + group).astype(np.int32)
+    index = index.astype(np.int32)
     if keras.backend.backend() == "jax":
         # Up to a power of two, for JAX compiles each length anew.
         index = np.resize(index, 1 << (len(index) - 1).bit_length())

@@ -3,10 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from keras import ops
 
-from keras_epos._rows import CHUNK, blocks, chunks
-from keras_epos.retrieval._product import TIE
+from keras_epos._rows import CHUNK, blocks
+from keras_epos.retrieval._product import TIE, on_host
 
 
 class Ranks(NamedTuple):
@@ -44,7 +43,7 @@ def positives_of(product, classes, rows):
     for part in blocks(np.arange(span.start, span.stop), max(1, CHUNK // len(rows))):
         window = slice(part[0], part[-1] + 1)
         grades = classes.grades(rows, window)
-        query, column = np.nonzero(grades > 0)
+        query, column = np.divmod(np.flatnonzero(grades > 0), len(part))
         similarity = product.exact(rows, window.start, len(part), query, column)
         found.append((query, similarity, grades[query, column].astype(float)))
     if not found:
@@ -70,24 +69,23 @@ def _ahead(product, classes, rows, query, threshold):
     low = np.nextafter((threshold - product.error).astype(np.float32), np.float32(-np.inf))
     if not len(query):
         return ahead
+    bounds, span = np.stack([np.nextafter(high, np.float32(np.inf)), low], axis=1), classes.span(rows)
     for start, similarity in product.by_block(rows):
-        similarity = ops.convert_to_numpy(similarity)
+        similarity = on_host(similarity)
         window = slice(start, start + similarity.shape[1])
-        aside = classes.aside(rows, window)
-        if aside.any():
-            similarity = np.where(aside, np.float32(-np.inf), similarity)
-        ordered = np.sort(similarity, axis=1)
-        certain = _at_least(ordered, query, np.nextafter(high, np.float32(np.inf)))
-        unsure = np.flatnonzero(_at_least(ordered, query, low) > certain)
+        similarity = _negatives(similarity, classes, rows, window, span)
+        certain, possible = _at_least(np.sort(similarity, axis=1), query, bounds).T
+        unsure = np.flatnonzero(possible > certain)
         if len(unsure) > MANY * len(rows):
             # So many that all of them at once are quicker, as for large classes and after a collapse.
-            exact = product.queries.unit(rows) @ product.gallery.unit(window).T
-            ahead += _at_least(np.sort(np.where(aside, -np.inf, exact), axis=1), query, threshold)
+            exact = _negatives(product.exact_block(rows, window), classes, rows, window, span)
+            ahead += _at_least(np.sort(exact, axis=1), query, threshold)
             continue
         ahead += certain
-        for part in chunks(unsure, similarity.shape[1]):
+        for part in blocks(unsure, max(1, SCANNED // similarity.shape[1])):
             some = similarity[query[part]]
-            place, column = np.nonzero((some >= low[part, None]) & (some <= high[part, None]))
+            near = (some >= low[part, None]) & (some <= high[part, None])
+            place, column = np.divmod(np.flatnonzero(near), some.shape[1])
             exact = product.exact(rows, start, similarity.shape[1], query[part[place]], column)
             place = place[exact >= threshold[part[place]]]
             ahead[part] += np.bincount(place, minlength=len(part))
@@ -96,11 +94,25 @@ def _ahead(product, classes, rows, query, threshold):
 
 # Unsure thresholds of a query, on average, from which on a block is computed in float64.
 MANY = 12
+# Similarities that are compared with unsure thresholds at a time: they fit into the cache of a processor.
+SCANNED = 2**18
+
+
+def _negatives(similarity, classes, rows, window, span):
+    """The similarities of a block, with -inf for references that are no negatives: they are within `span`."""
+    low, high = max(window.start, span.start), min(window.stop, span.stop)
+    aside = classes.aside(rows, slice(low, high)) if low < high else np.zeros((1, 1), bool)
+    if not aside.any():
+        return similarity
+    similarity = np.array(similarity)
+    inside = similarity[:, low - window.start : high - window.start]
+    inside[np.broadcast_to(aside, inside.shape)] = -np.inf
+    return similarity
 
 
 def _at_least(ordered, query, threshold):
-    """How many entries of its row, which rise, are at least each threshold `(P,)` of the rows `query`, which rise."""
-    count = np.empty(len(query), np.int64)
+    """How many entries of its row, which rise, are at least each threshold `(P, ...)` of the rows `query`, rising."""
+    count = np.empty(threshold.shape, np.int64)
     bounds = np.searchsorted(query, np.arange(len(ordered) + 1))
     for row, first, last in zip(ordered, bounds[:-1], bounds[1:], strict=True):
         if first < last:

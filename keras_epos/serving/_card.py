@@ -122,11 +122,7 @@ def markdown(facts):
         "|---|---|",
         f"| input | float32 (batch, {height}, {width}, {channels}): height, width, {kind} |",
         f"| embedding | float32 (batch, {facts['embedding']['shape'][1]}) |",
-        f"| parameters | {facts['parameters']:,} |",
-        *(f"| {key.replace('_', ' ')} | {_shown(key, facts[key])} |" for key in BOXES if facts[key]),
-        "",
-        *(f"- [ ] To be filled in: {what}." for key, what in BOXES.items() if not facts[key]),
-        "",
+        *boxes(facts),
         "## Files",
         "",
         f"Each was checked in its own engine right after it was written, against Keras, on {facts['checked_on']}.",
@@ -137,12 +133,25 @@ def markdown(facts):
         "",
         "`1 - cosine` is the largest difference of direction between an embedding and that of the model in Keras.",
         "",
-        "## Versions",
-        "",
-        ", ".join(f"{name} {version}" for name, version in facts["versions"].items()),
-        "",
+        *versions(facts),
     ]
     return "\n".join(lines)
+
+
+def boxes(facts):
+    """Lines: the rows of the table that are no sizes, and what is to be filled in."""
+    return [
+        f"| parameters | {facts['parameters']:,} |",
+        *(f"| {key.replace('_', ' ')} | {_shown(key, facts[key])} |" for key in BOXES if facts[key]),
+        "",
+        *(f"- [ ] To be filled in: {what}." for key, what in BOXES.items() if not facts[key]),
+        "",
+    ]
+
+
+def versions(facts):
+    """Lines: the end of a card."""
+    return ["## Versions", "", ", ".join(f"{name} {version}" for name, version in facts["versions"].items()), ""]
 
 
 def _cells(row):

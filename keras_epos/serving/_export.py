@@ -119,11 +119,12 @@ def export_savedmodel(
         served = ServedGallery(checked(gallery, model, fingerprint), threshold, gallery_storage, max_k)
     elif threshold is not None:
         raise ValueError(f"`threshold` must come with a `gallery`. Received: threshold={threshold!r}, gallery=None.")
+    written = without_adapters(model)
     if inputs is None or (hasattr(inputs, "shape") and len(inputs.shape) == 4):
         image_shape = image_shape_of(model, image_size, embed_bytes)
-        endpoints = list(signatures.endpoints(model, image_shape, embed_bytes, output, served))
+        endpoints = list(signatures.endpoints(written, image_shape, embed_bytes, output, served))
     else:
-        endpoints = list(signatures.any_inputs_endpoints(model, inputs, output, served))
+        endpoints = list(signatures.any_inputs_endpoints(written, inputs, output, served))
     if served is not None:
         served.check_dim(_of_noise(model, inputs, endpoints[0][2], output)[1])
     if getattr(model, "optimizer", None) is not None and int(model.optimizer.iterations) == 0:
@@ -138,7 +139,7 @@ def export_savedmodel(
     # Servers look for folders named by a number, so they never load this one half-written.
     unfinished = directory / f".{target.name}-{secrets.token_hex(4)}"
     try:
-        _write(model, unfinished, endpoints)
+        _write(written, unfinished, endpoints)
         if verify:
             _verify(model, unfinished, inputs, endpoints[0][2], output)
             if served is not None:
@@ -151,6 +152,11 @@ def export_savedmodel(
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return target
+
+
+def without_adapters(model):
+    """The model as it is exported: an `EmbeddingModel` with `lora` has its adapters in its kernels."""
+    return model.merged() if hasattr(model, "merged") else model
 
 
 def remove_leftovers(directory, names=r"\d+"):

@@ -17,9 +17,16 @@ from keras_epos.serving import _card as cards
 from keras_epos.serving import _litert_engine, _onnx_engine, _openvino_engine, _savedmodel_engine
 from keras_epos.serving._compare import differences, fault, recall_at_1
 from keras_epos.serving._engine import need, sentence, version
-from keras_epos.serving._export import TOLERANCE, allowed_difference, image_shape_of, remove_leftovers
+from keras_epos.serving._export import (
+    TOLERANCE,
+    allowed_difference,
+    image_shape_of,
+    remove_leftovers,
+    without_adapters,
+)
 from keras_epos.serving._report import ExportReport, Row
 from keras_epos.serving._sample import Sample, sample
+from keras_epos.serving._served_gallery import checked
 
 ENGINES = {
     "savedmodel": _savedmodel_engine,
@@ -44,6 +51,7 @@ def export(
     output=None,
     max_batch_size=64,
     card=None,
+    gallery=None,
 ):
     """Write `model` for several engines, check each file in its engine, and write a model card.
 
@@ -85,13 +93,15 @@ def export(
         card: Dictionary for the model card: texts under `"data"`, `"classes"`, `"training"`, `"license_of_weights"`
             and `"license_of_data"`, and `"figures"`, whose values are numbers or `(number, low, high)`. What is left
             out is a box to be filled in; `"training"` is what the compiled model knows.
+        gallery: A `keras_epos.Gallery` of this model, which the SavedModel then searches, see `export_savedmodel`. No
+            other engine can.
 
     Returns:
         `ExportReport`: a row for each format and precision. Print it.
 
     Raises:
-        ValueError: for a model that is not of that form, a directory that exists, photographs or labels that do not
-            fit, and when nothing at all could be written.
+        ValueError: for a model that is not of that form, a directory that exists, photographs, labels or a gallery that
+            do not fit, and when nothing at all could be written.
 
     Examples:
         >>> import keras
@@ -103,16 +113,21 @@ def export(
     formats = [one_of("formats", name, ENGINES) for name in ([formats] if isinstance(formats, str) else formats)]
     max_batch_size = integer("max_batch_size", max_batch_size, 1)
     card = cards.checked(card)
+    if gallery is not None:
+        if "savedmodel" not in formats:
+            raise ValueError(f'`formats` must have "savedmodel" for a `gallery`. Received: formats={formats!r}.')
+        checked(gallery, model, None)
     image_shape = image_shape_of(model, image_size, embed_bytes)
     directory = _free(directory)
     task = Task(
         model,
-        _named(model, image_shape, output),
+        _named(without_adapters(model), image_shape, output),
         image_shape,
         output,
         embed_bytes,
         max_batch_size,
         sample(photographs, labels, image_shape, embed_bytes),
+        gallery,
     )
     expected = task.embed(task.sample.images)
     recall = recall_at_1(expected, task.sample.labels)
@@ -152,6 +167,7 @@ class Task:
         embed_bytes: Whether files can be decoded for it.
         max_batch_size: For Triton.
         sample: The `Sample` to check with.
+        gallery: A `Gallery` for the SavedModel, or `None`.
     """
 
     model: keras.Model
@@ -161,6 +177,7 @@ class Task:
     embed_bytes: bool
     max_batch_size: int
     sample: Sample
+    gallery: object
 
     def embed(self, images):
         """The model's own embeddings, float32 `(N, dim)`."""

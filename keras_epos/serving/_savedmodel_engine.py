@@ -7,7 +7,7 @@ from keras_epos.serving._export import export_savedmodel
 
 
 def write(task, folder):
-    """The folder of version 1, with `embed` and, where asked for, `embed_bytes`."""
+    """The folder of version 1, with `embed` and, where asked for, `embed_bytes` and the search of a gallery."""
     if keras.backend.backend() != "tensorflow":
         raise CannotDoError("A SavedModel is written on the TensorFlow backend only.")
     return export_savedmodel(
@@ -17,6 +17,7 @@ def write(task, folder):
         image_size=task.image_shape[:2],
         embed_bytes=task.embed_bytes,
         output=task.output,
+        gallery=task.gallery,
     )
 
 

@@ -1,5 +1,6 @@
 """Models to train."""
 
+from keras_epos.training._adapter_file import load_adapters, save_adapters
 from keras_epos.training._bn_neck import BNNeckModel
 from keras_epos.training._embedding_model import EmbeddingModel
 from keras_epos.training._first_layers import freeze_first_layers
@@ -18,6 +19,8 @@ __all__ = [
     "OrientedGradients",
     "freeze_first_layers",
     "hub_backbone",
+    "load_adapters",
+    "save_adapters",
     "start_head",
     "warm_cosine_adamw",
 ]

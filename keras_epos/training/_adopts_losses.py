@@ -7,20 +7,23 @@ import warnings
 import keras
 import numpy as np
 
+from keras_epos._checks import integer
 from keras_epos._config import KnownArguments
 from keras_epos._keras_private import DotNotTrackScope
+from keras_epos.losses import _replicas as replicas
 from keras_epos.losses._recording import recording
+from keras_epos.training import _micro_batches, _replica_step
 from keras_epos.training._inputs import as_keras_takes, can_be_shuffled, refuse_pairs
 from keras_epos.training._loss_structure import resolved, warn_of_classification
 from keras_epos.training._means import EpochLoss, LossOfEachOutput, MeasuredMean
-from keras_epos.training._optimizers import by_part, scaled
+from keras_epos.training._optimizers import by_part, decayed, scaled
 from keras_epos.training._pairs_watch import refuse_cut_targets, watched
 
 
 class AdoptsLosses(KnownArguments):
     """Part of a `keras.Model`, before it in the list of bases. The model says what its outputs are.
 
-    Subclasses define `output_dims`, and may define `parts`.
+    Subclasses define `output_dims`, and may define `parts` and `depth_groups`.
     """
 
     # Losses of this library, their state, and the means of what they report. Assigned as a whole, never changed.
@@ -29,6 +32,8 @@ class AdoptsLosses(KnownArguments):
     _watched = {}
     _prefixes = ()
     _has_other_losses = False
+    # Samples that a training step embeds at a time, or `None` for all of them.
+    micro_batch = None
 
     @property
     def output_dims(self):
@@ -45,7 +50,23 @@ class AdoptsLosses(KnownArguments):
         """Layers that an optimizer of their own trains: a list of `(layer, optimizer)`."""
         return []
 
-    def _compile(self, optimizer, loss, backbone_optimizer=None, loss_optimizer=None, **arguments):
+    def depth_groups(self):
+        """The layers to which `layer_decay` applies: a list of `DepthGroup`."""
+        return []
+
+    def _compile(
+        self,
+        optimizer,
+        loss,
+        backbone_optimizer=None,
+        loss_optimizer=None,
+        layer_decay=None,
+        micro_batch=None,
+        **arguments,
+    ):
+        if micro_batch is not None:
+            micro_batch = integer("micro_batch", micro_batch, 1)
+            _micro_batches.refuse_xla(arguments.get("jit_compile", "auto"))
         loss, by_output = resolved(loss, self.output_dims)
         for metrics in (arguments.get("metrics"), arguments.get("weighted_metrics")):
             warn_of_classification(metrics, by_output, self.output_dims)
@@ -56,15 +77,23 @@ class AdoptsLosses(KnownArguments):
                 self._compile_arguments["backbone_optimizer"] = backbone_optimizer
             if loss_optimizer is not None:
                 self._compile_arguments["loss_optimizer"] = loss_optimizer
+            if layer_decay is not None:
+                self._compile_arguments["layer_decay"] = layer_decay
+            if micro_batch is not None:
+                self._compile_arguments["micro_batch"] = micro_batch
+        self.micro_batch = micro_batch
         self._adopt(by_output)
         self._has_other_losses = len([one for one in keras.tree.flatten(loss) if one is not None]) > len(by_output)
         optimizer = keras.optimizers.get(optimizer)
         backbone_optimizer = keras.optimizers.get(backbone_optimizer) or optimizer
         loss_optimizer = keras.optimizers.get(loss_optimizer) or optimizer
         of_losses = [(layer, loss_optimizer) for layer in loss_layers(self._loss_state)]
-        optimizer = by_part(backbone_optimizer, [*self.parts(optimizer), *of_losses])
+        by_depth = decayed(self.depth_groups, backbone_optimizer, layer_decay)
+        optimizer = by_part(backbone_optimizer, [*self.parts(optimizer), *of_losses, *by_depth])
         if self.dtype_policy.name == "mixed_float16" and arguments.get("auto_scale_loss", True):
             optimizer = scaled(optimizer)
+        if micro_batch is not None and keras.backend.backend() == "tensorflow":
+            arguments["jit_compile"] = False
         super().compile(optimizer=optimizer, loss=loss, **arguments)
         # Keras takes what it set itself for no part of the model's state, and a built model takes no more.
         with DotNotTrackScope():
@@ -148,6 +177,24 @@ class AdoptsLosses(KnownArguments):
             self._loss_tracker.weigh(functools.reduce(keras.ops.maximum, shares), training)
         return total
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        if keras.backend.backend() == "tensorflow" and iterator is not None and self._distribute_strategy is not None:
+            # Keras would build on the mean of the replicas' batches, which must be as long as each other then, and
+            # makes floats of labels.
+            _, _, batches = next(iter(iterator))
+            local = self.distribute_strategy.experimental_local_results
+            iterator, data_batch = None, keras.tree.map_structure(lambda part: local(part)[0], next(batches))
+        super()._maybe_symbolic_build(iterator, data_batch)
+
+    def train_step(self, *arguments):
+        if not self.trainable_weights:
+            return super().train_step(*arguments)
+        if self.micro_batch is not None:
+            return _micro_batches.train_step(self, *arguments)
+        if replicas.current() is not None:
+            return _replica_step.train_step(self, *arguments)
+        return super().train_step(*arguments)
+
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         return super().compute_metrics(x, self._of_outputs(y), y_pred, sample_weight)
 
@@ -166,8 +213,10 @@ class AdoptsLosses(KnownArguments):
         The epoch's loss and statistics are means over the anchors that take part: a batch without pairs has no weight.
 
         Raises:
-            ValueError: If an array of labels has values that the backend would cut, or samples come as pairs.
+            ValueError: If an array of labels has values that the backend would cut, or samples come as pairs; or where
+                replicas or processes cannot share the batch.
         """
+        _replica_step.refuse_what_cannot_share(self)
         refuse_pairs(x, getattr(self, "backbone", self))
         refuse_cut_targets(y)
         validation = arguments.get("validation_data")

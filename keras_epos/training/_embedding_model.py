@@ -4,11 +4,14 @@ import json
 
 import keras
 
-from keras_epos._checks import integer
+from keras_epos._checks import integer, number
 from keras_epos.training._adopts_losses import AdoptsLosses
 from keras_epos.training._backbone import load_backbone, set_dtype_policy, warn_of_class_scores
+from keras_epos.training._depth import depth_groups
+from keras_epos.training._first_layers import freeze_first_layers
 from keras_epos.training._frozen_layers import freeze_layers, frozen_layers, layers_by_path
 from keras_epos.training._hub_backbone import imported_hub
+from keras_epos.training._low_rank import adapt, freeze_base, merged_copy, refuse_adapted
 from keras_epos.training._pooling import pooling_for
 
 
@@ -37,6 +40,16 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
         pooling: How features at many places become one vector: `None` for their mean, of a keras_hub backbone for
             the feature that its family takes; `"mean"`; `"gem"`, see `keras_epos.training.GeneralizedMean`; and where
             there is a class token `"class"` or `"class_and_mean"`, see `keras_epos.training.hub_backbone`.
+        lora: Rank of low-rank adapters beside the projections of attention that make queries and values, 4 to 16 as a
+            rule, or `None`. The backbone's own weights then stay as they are, and adapters and dense layer are trained
+            (Hu et al. 2021, https://arxiv.org/abs/2106.09685). The layers of the backbone that is passed are adapted as
+            they are, no copy. `merged` gives a model without adapters, and so do the
+            exports; `keras_epos.training.save_adapters` writes what was trained alone.
+        freeze: Share of the backbone's layers, the first of them, that stay as they are, in [0, 1]. See
+            `keras_epos.training.freeze_first_layers`.
+
+    What `freeze_batch_norm`, `lora` and `freeze` freeze is frozen again in every `compile`, also after
+    `backbone.trainable = True`.
 
     Call arguments:
         inputs: What the backbone takes, usually images `(B, H, W, C)`.
@@ -45,13 +58,16 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
         Embeddings, float32, `(B, embedding_dim)`, of norm 1 unless `normalize=False`.
 
     Raises:
-        ValueError: If the backbone is none of the above, or does not return one tensor of rank 2, 3 or 4.
+        ValueError: If the backbone is none of the above, or does not return one tensor of rank 2, 3 or 4; if an
+            argument is out of range, or `lora` finds nothing to adapt.
 
     Examples:
         >>> model = keras_epos.EmbeddingModel(backbone, embedding_dim=8)
         >>> model.compile("adam", loss=keras_epos.EasyPositiveTripletLoss())
         >>> history = model.fit(images, labels, verbose=0)
     """
+
+    _frozen_when_built = None
 
     def __init__(
         self,
@@ -63,14 +79,24 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
         name=None,
         *,
         pooling=None,
+        lora=None,
+        freeze=0.0,
     ):
         embedding_dim = integer("embedding_dim", embedding_dim, 1)
+        lora = None if lora is None else integer("lora", lora, 1)
+        number("freeze", freeze, "[0, 1]", "a share of the backbone's layers")
         super().__init__(name=name, dtype=dtype)
         self.backbone, self._pooling = load_backbone(backbone, pooling)
         warn_of_class_scores(self.backbone)
         self.freeze_batch_norm = freeze_batch_norm
+        self.freeze = freeze
+        self._lora = lora
         set_dtype_policy(self.backbone, self.dtype_policy)
-        self._keep_batch_norm()
+        if lora is None:
+            refuse_adapted(self.backbone)
+        else:
+            adapt(self.backbone, lora)
+        self.keep_frozen()
         self.pooling = None
         self.embedding = keras.layers.Dense(embedding_dim, dtype=self.dtype_policy, name="embedding")
         to_float32 = keras.layers.UnitNormalization if normalize else keras.layers.Identity
@@ -88,6 +114,9 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
         if not self.embedding.built:
             self.embedding.build((None, features[-1]))
         self.built = True
+        if self._frozen_when_built is not None:
+            freeze_layers(self.own_layers(), self._frozen_when_built)
+            self._frozen_when_built = None
 
     def call(self, inputs, training=False):
         return self.unit_norm(self.before_norm(inputs, training))
@@ -102,6 +131,10 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
     def compute_output_shape(self, input_shape):
         return input_shape[0], self.embedding_dim
 
+    def compute_output_spec(self, inputs, training=False):
+        shapes = self.compute_output_shape(keras.tree.flatten(inputs)[0].shape)
+        return keras.tree.map_shape_structure(lambda shape: keras.KerasTensor(shape, "float32"), shapes)
+
     @property
     def embedding_dim(self):
         """Number of dimensions of the embeddings."""
@@ -113,6 +146,11 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
         return isinstance(self.unit_norm, keras.layers.UnitNormalization)
 
     @property
+    def lora(self):
+        """Rank of the adapters, or `None`."""
+        return self._lora
+
+    @property
     def output_dims(self):
         """Dictionary of each output's name to the size of its last axis."""
         return {"embedding": self.embedding_dim}
@@ -121,7 +159,24 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
         """The dense layer has the first optimizer of `compile`, whatever trains the backbone."""
         return [(self.embedding, optimizer)]
 
-    def compile(self, optimizer="adam", loss=None, backbone_optimizer=None, loss_optimizer=None, **arguments):
+    def depth_groups(self):
+        """The layers of the backbone by depth, the last first: a list of objects with `depth` and `layers`.
+
+        Blocks with attention count, and stages of maps of one size; 1 is the last. What `layer_decay` uses.
+        """
+        return depth_groups(self.backbone)
+
+    def compile(
+        self,
+        optimizer="adam",
+        loss=None,
+        backbone_optimizer=None,
+        loss_optimizer=None,
+        *,
+        layer_decay=None,
+        micro_batch=None,
+        **arguments,
+    ):
         """As `keras.Model.compile`, with optimizers of their own for the backbone and for the loss if wanted.
 
         Args:
@@ -131,16 +186,55 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
             backbone_optimizer: Optimizer of the backbone, usually with a smaller learning rate, or `None`.
             loss_optimizer: Optimizer of the weights of the loss, usually with a learning rate 10 to 100 times as high
                 where these are proxies, or `None`.
+            layer_decay: Factor in (0, 1], such as 0.75: weights of the backbone at depth d learn at `layer_decay**d` of
+                its rate. The last block of a transformer has depth 1, the embedding of patches the largest; of a CNN
+                the last stage, whose maps have one size, has depth 1. Each depth has a copy of the optimizer.
+            micro_batch: Samples that a training step embeds at a time, or `None` for all of the batch. The gradient is
+                that of the whole batch, the memory that of so few samples, and each sample is embedded twice (gradient
+                caching, Gao et al. 2021, https://arxiv.org/abs/2101.06983). BatchNormalization that is not frozen
+                normalizes each piece by itself.
             arguments: All others of `keras.Model.compile`.
-        """
-        self._keep_batch_norm()
-        self._compile(optimizer, loss, backbone_optimizer, loss_optimizer, **arguments)
 
-    def _keep_batch_norm(self):
-        # Again in every compile, as `backbone.trainable = True` reaches these layers too.
+        Raises:
+            ValueError: If optimizers or losses cannot be combined, or `layer_decay` is out of range, for a backbone of
+                one depth, or with an optimizer that has a `global_clipnorm`.
+        """
+        self.keep_frozen()
+        self._compile(optimizer, loss, backbone_optimizer, loss_optimizer, layer_decay, micro_batch, **arguments)
+
+    def keep_frozen(self):
+        """Freeze again what `lora`, `freeze` and `freeze_batch_norm` do: `backbone.trainable = True` reaches it too."""
+        if self._lora is not None:
+            freeze_base(self.backbone)
+        freeze_first_layers(self.backbone, self.freeze)
         for layer in self.backbone._flatten_layers() if self.freeze_batch_norm else ():
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False
+
+    def merged(self):
+        """The model itself; with `lora` a copy without adapters that gives the same embeddings, not compiled.
+
+        Their products are added to the kernels, and what `lora` froze can be trained. A model whose backbone is taken
+        elsewhere must be merged first: `model.backbone` saved alone is what it was before training.
+        """
+        return self if self._lora is None else merged_copy(self)
+
+    def export(self, *arguments, **named):
+        """As `keras.Model.export`, of the model without adapters that `merged` returns."""
+        model = super() if self._lora is None else self.merged()
+        return model.export(*arguments, **named)
+
+    def quantize(self, *arguments, **named):
+        """As `keras.Model.quantize`, for models without adapters.
+
+        Raises:
+            ValueError: With `lora`.
+        """
+        if self._lora is not None:
+            raise ValueError(
+                f"`lora` must be None to quantize a model. Received: lora={self._lora}. Quantize `model.merged()`."
+            )
+        return super().quantize(*arguments, **named)
 
     def get_config(self):
         return {
@@ -151,6 +245,8 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
             "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
             "name": self.name,
             "pooling": self._pooling,
+            "lora": self._lora,
+            "freeze": self.freeze,
             # What was set on the layers afterwards: low-rank adaptation, quantization, what is trained.
             "embedding": keras.saving.serialize_keras_object(self.embedding),
             "frozen_layers": frozen_layers(self.own_layers()),
@@ -172,8 +268,10 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
         model = cls(**config)
         if embedding is not None:
             model._replace_embedding(keras.saving.deserialize_keras_object(embedding))
-        if frozen is not None:
+        if frozen is not None and model.built:
             freeze_layers(model.own_layers(), frozen)
+        elif frozen is not None:  # some layers are made by `build`
+            model._frozen_when_built = tuple(frozen)
         return model
 
     def own_layers(self):

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_epos._keras_private import CompileLoss
 from keras_epos.losses import EmbeddingLoss
+from keras_epos.losses import _replicas as replicas
 from keras_epos.losses._recording import recorded
 
 
@@ -35,6 +36,10 @@ class EpochLoss(MeasuredMean):
 
     def update_state(self, values, sample_weight=None):
         weight = ops.cast(1 if sample_weight is None else sample_weight, self.dtype)
+        replica = replicas.current()
+        if replica is not None and len(values.shape) > 0:
+            # Keras has multiplied by the number of replicas, taking a value for each anchor for a part of the loss.
+            values = values / replica.number
         super().update_state(values, weight * ops.convert_to_tensor(self.share))
 
     def result(self):

@@ -51,7 +51,7 @@ class MetricLearningModel(AdoptsLosses, keras.Model):
         outputs = structure.values() if isinstance(structure, dict) else self.outputs
         return {name: output.shape[-1] for name, output in zip(names, outputs, strict=True)}
 
-    def compile(self, optimizer="adam", loss=None, loss_optimizer=None, **arguments):
+    def compile(self, optimizer="adam", loss=None, loss_optimizer=None, micro_batch=None, **arguments):
         """As `keras.Model.compile`, with losses and names of losses of this library.
 
         Args:
@@ -60,9 +60,13 @@ class MetricLearningModel(AdoptsLosses, keras.Model):
                 or a list with one for each.
             loss_optimizer: Optimizer of the weights of all losses, usually with a learning rate 10 to 100 times as
                 high where these are proxies, or `None`.
+            micro_batch: Samples that a training step embeds at a time, or `None` for all of the batch. The gradient is
+                that of the whole batch, the memory that of so few samples, and each sample is embedded twice (gradient
+                caching, Gao et al. 2021, https://arxiv.org/abs/2101.06983). BatchNormalization that is not frozen
+                normalizes each piece by itself.
             arguments: All others of `keras.Model.compile`, by name.
 
         Raises:
             ValueError: If there is not one loss for each output that has one.
         """
-        self._compile(optimizer, loss, loss_optimizer=loss_optimizer, **arguments)
+        self._compile(optimizer, loss, loss_optimizer=loss_optimizer, micro_batch=micro_batch, **arguments)

@@ -120,6 +120,28 @@ def test_the_cameras_of_a_gallery(model):
     assert expected["recall@1"] == np.mean(persons[10:][nearest] == persons[:10])
 
 
+def test_measures_of_whole_lists_by_cameras_reach_the_logs(model):
+    named = {
+        "k": (1, 2),
+        "metrics": ("map@k", "recall", "map", "minp", "map@r"),
+        "cameras": np.arange(10) % 2,
+        "gallery_cameras": np.arange(10, 30) % 2,
+    }
+    callback = RecallAtK(IMAGES[:10], LABELS[:10], gallery=(IMAGES[10:], LABELS[10:]), **named)
+    model.compile("sgd", loss="sparse_categorical_crossentropy")
+    history = model.fit(IMAGES, LABELS, epochs=1, verbose=0, callbacks=[callback]).history
+    rows = model.predict(IMAGES, verbose=0)
+    expected = retrieval.evaluate(rows[:10], LABELS[:10], rows[10:], LABELS[10:], **named)
+    names = ["map@1", "map@2", "recall@1", "recall@2", "map", "minp", "map@r"]
+    assert [name for name in history if name != "loss"] == [f"val_{name}" for name in names]
+    assert callback.history[-1] == {"epoch": 0, **expected}
+    assert callback.judged_by == "map@1"
+    # What cannot be known before the labels come is refused with them.
+    late = RecallAtK(Counted(), k=1, cameras=np.arange(29))
+    with pytest.raises(ValueError, match="`cameras` must have one entry for each of 30 rows"):
+        late.evaluate(model)
+
+
 class Endless(keras.utils.PyDataset):
     def __getitem__(self, index):
         return IMAGES, LABELS
@@ -156,6 +178,10 @@ TEN = {"gallery": (IMAGES[:10], LABELS[:10])}
         ({"ids": LABELS}, "at least one query a reference of its class"),
         ({"ids": np.arange(30), **TEN}, "`ids` must come with `gallery_ids`"),
         ({"gallery_ids": np.arange(10), **TEN}, "`gallery_ids` must come with a gallery and `ids`"),
+        ({"cameras": LABELS, "ids": LABELS}, "`ids` must be left out with `cameras`"),
+        ({"cameras": LABELS}, "at least one query a reference of its class"),
+        ({"cameras": LABELS, **TEN}, "`gallery_cameras` must come with `cameras`"),
+        ({"metrics": "mAP"}, "Did you mean 'map'"),
         ({"every": 1.5}, r"every=1\.5"),
         ({"every": True}, "every=True"),
         ({"batch_size": 2.0}, r"batch_size=2\.0"),

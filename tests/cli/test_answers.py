@@ -106,3 +106,21 @@ def test_export_writes_and_says_what_it_found(folder, model, tmp_path):
     printed = run("export", model, "-o", tmp_path / "exported", *options).output
     assert "savedmodel" in printed
     assert (tmp_path / "exported" / "README.md").exists()
+
+
+@pytest.mark.backend("tensorflow", reason="SavedModels are written by TensorFlow")
+def test_an_export_with_a_gallery_answers_as_search_does(gallery, folder, model, tmp_path):
+    import tensorflow as tf
+
+    options = ("--format", "savedmodel", "--gallery", gallery)
+    run("calibrate", model, folder, "--false-accept-rate", 0.3, "--gallery", gallery)
+    assert "savedmodel" in run("export", model, "-o", tmp_path / "exported", *options).output
+    served = tf.saved_model.load(str(tmp_path / "exported" / "savedmodel" / "embed" / "1"))
+    query = folder / "class 2" / "0.png"
+    found = served.signatures["search_bytes"](image_bytes=tf.constant([query.read_bytes()]), k=tf.constant(3))
+    answer = served.signatures["match_bytes"](image_bytes=tf.constant([query.read_bytes()]))
+    expected = json.loads(run("search", model, gallery, query, "-k", 3, "--json").stdout)
+    assert [one.decode() for one in found["ids"][0].numpy()] == [one["id"] for one in expected["found"]]
+    assert answer["label"][0].numpy().decode() == expected["answer"]
+    message = run("export", model, "-o", tmp_path / "other", "--format", "onnx", "--gallery", gallery, code=1).output
+    assert """`formats` must have "savedmodel" for a `gallery`""" in message

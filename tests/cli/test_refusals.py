@@ -16,7 +16,7 @@ COMMANDS = {
     "search": "search MODEL GALLERY FOLDER",
     "browse": "browse GALLERY --model MODEL",
     "embed": "embed MODEL FOLDER -o NEW.npy",
-    "export": "export MODEL -o NEW --photographs FOLDER --format savedmodel",
+    "export": "export MODEL -o NEW --photographs FOLDER --format savedmodel --gallery GALLERY",
     "doctor": "doctor",
 }
 

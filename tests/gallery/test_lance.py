@@ -14,7 +14,12 @@ installed = pytest.mark.usefixtures("lancedb")
 IDS = [f"it's {number}" if number % 2 else number for number in range(300)]
 LABELS = [number % 5 if number % 3 else "x" for number in range(300)]
 PAYLOAD = [
-    {"cam'`era.é": "le'ft" if number % 2 else "right", "n": number % 3, "b": bool(number % 2), "of": {"b": 1, "a": []}}
+    {
+        "cam'`era.é": "le'ft" if number % 2 else "right",
+        "n": number % 3,
+        "b": bool(number % 2),
+        "of": {"b": 1, "a": [1.0, 0.5]},
+    }
     if number % 7
     else {}
     for number in range(300)
@@ -64,14 +69,17 @@ def test_search_is_exact_with_all_ties(filled):
         ({"b": 1, "cam'`era.é": "le'ft"}, lambda payload: payload.get("b") is True),
         ({"n": None}, lambda payload: "n" not in payload),
         ({"n": [None, 2]}, lambda payload: payload.get("n") in [None, 2]),
-        ({"of": {"a": [], "b": 1}}, lambda payload: "of" in payload),
+        ({"of": {"a": [1, 0.5], "b": 1.0}}, lambda payload: "of" in payload),
+        ({"of": {"a": [True, 0.5], "b": np.int64(1)}}, lambda payload: "of" in payload),
+        ({"of": {"a": [1, 0.5], "b": 2}}, lambda payload: False),
+        ({"n": np.float32(2)}, lambda payload: payload.get("n") == 2),
         ({"absent": None}, lambda payload: True),
         ({"absent": 1}, lambda payload: False),
         ({"n": []}, lambda payload: False),
         ({"n": [10**400, 2]}, lambda payload: payload.get("n") == 2),
         ({"cam'`era.é": "' OR true --"}, lambda payload: False),
     ],
-    ids=range(11),
+    ids=range(14),
 )
 def test_where_is_asked_of_the_database(filled, where, function):
     gallery, oracle, _, queries = filled

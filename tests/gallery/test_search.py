@@ -312,3 +312,19 @@ def test_fingerprints_of_strings():
     assert gallery.search(np.eye(3), 1).ids[:, 0].tolist() == [0, 1, 2]
     with pytest.raises(ValueError, match="what made the gallery, None"):
         keras_epos.Gallery().search(np.eye(3), fingerprint="clip")
+
+
+@pytest.mark.parametrize("number", [1, 5, 40], ids=["by NumPy", "fewer than dimensions", "more"])
+@pytest.mark.parametrize("norm", [1, 1 + 2**-23, 1 + 2**-12, 3])
+def test_fast_similarities_are_within_their_bound(norm, number):
+    """Rows whose norm is 1 are not scaled, all others are."""
+    generator = np.random.default_rng(0)
+    rows = (norm * unit(generator.normal(size=(300, 16)))).astype("float32")
+    queries = rows[:number] + generator.normal(size=(number, 16)).astype("float32") / 50
+    gallery = keras_epos.Gallery()
+    gallery.add(rows, range(300))
+    product = _search.StoredProduct(Rows(queries), _search.View(gallery._segments, 16, "float32"))
+    [(start, found)] = product.by_block(np.arange(number))
+    exact = unit(queries.astype("float64")) @ unit(rows.astype("float64")).T
+    assert start == 0
+    assert np.abs(keras.ops.convert_to_numpy(found) - exact).max() <= product.error

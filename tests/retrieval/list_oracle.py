@@ -49,9 +49,9 @@ def of_query(ranks, grades):
     return found
 
 
-def per_query(queries, gallery, grades, tie=TIE):
+def per_query(queries, gallery, grades, tie=TIE, similarity=None):
     """Dictionary of arrays `(N,)`, NaN where a query has no positive."""
-    similarity = unit(queries) @ unit(gallery).T
+    similarity = unit(queries) @ unit(gallery).T if similarity is None else similarity
     rows = []
     for of_one, grade in zip(similarity, grades, strict=True):
         ranks, of_positives = ranks_of(of_one, grade, tie)
@@ -60,11 +60,11 @@ def per_query(queries, gallery, grades, tie=TIE):
     return {name: np.array([np.nan if row is None else row[name] for row in rows]) for name in names}
 
 
-def assert_same(found, queries, gallery, grades):
+def assert_same(found, queries, gallery, grades, similarity=None):
     """`evaluate(..., per_query=True)` lies between the definitions with a tie limit a few roundings off."""
     found = dict(found)
     values = found.pop("per_query")
-    near, far = (per_query(queries, gallery, grades, tie) for tie in (TIE - EDGE, TIE + EDGE))
+    near, far = (per_query(queries, gallery, grades, tie, similarity) for tie in (TIE - EDGE, TIE + EDGE))
     assert found.pop("queries_without_match") == np.isnan(near["map"]).sum()
     assert set(found) == set(values) <= set(near)
     for name, value in values.items():

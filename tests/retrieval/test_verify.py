@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from brute_force import random_set, unit
 
-from keras_epos.retrieval import TIE, _pair_counts, verify, verify_pairs
+from keras_epos.retrieval import TIE, _pair_counts, template_means, verify, verify_pairs
 
 pytestmark = pytest.mark.filterwarnings("ignore:The intervals come from a bootstrap over")
 CASES = 10 if keras.backend.backend() == "jax" else 100
@@ -37,6 +37,7 @@ def assert_rates(found, different, same, slack=1e-14):
 def test_all_pairs_equal_brute_force(kept, monkeypatch):
     monkeypatch.setattr(_pair_counts, "KEPT", kept)
     monkeypatch.setattr(_pair_counts, "BINS", 2**14 if kept > 20 else 64)
+    monkeypatch.setattr(_pair_counts, "SAMPLE", 256 if kept > 20 else 4)
     for seed in range(CASES // 2):
         embeddings, labels = random_set(seed, 24, 1 + seed % 5, 5, ["generic", "grid", "copies"][seed % 3])
         gallery = slice(8, None) if seed % 2 else slice(None)
@@ -124,9 +125,105 @@ def test_what_does_not_fit_is_told():
             verify(ROWS, [0, 0, 1, 1], false_accept_rates=rate)
     for arguments, named, message in (
         ((ROWS, ROWS, [0, 1, 2, 0]), {}, "`is_same` must be zeros and ones"),
-        ((ROWS, ROWS[:3], [0, 1, 1]), {}, "for 4 and 3 rows"),
+        ((ROWS, ROWS, [0, 1, 1]), {}, "one for each of 4 pairs"),
+        ((ROWS, ROWS[:3], [0, 1, 1]), {}, "`second` must have the 4 rows of `first`"),
+        ((ROWS, ROWS, [0, 1]), {"pairs": [[0, 1], [0, 4]]}, r"`pairs` must be integers \(P, 2\), rows of 4"),
+        ((ROWS, ROWS, [0, 1]), {"pairs": [0, 1]}, "`pairs` must be integers"),
         ((ROWS, ROWS, [0, 0, 1, 1]), {"folds": 5}, "`folds` must be an integer from 2 to 4"),
         ((ROWS, ROWS, [0, 0, 1, 1]), {"folds": [1, 1, 1, 1]}, "`folds` must be a number of parts"),
     ):
         with pytest.raises(ValueError, match=message):
             verify_pairs(*arguments, **named)
+
+
+def test_a_wrong_guess_costs_time_and_no_pair(monkeypatch):
+    embeddings, labels = random_set(1, 1500, 16, 300, "generic")
+    expected = verify(embeddings, labels, false_accept_rates=RATES)
+    # Above all thresholds, and between them.
+    for low in (0.9, expected.thresholds[1] + 0.01):
+        looks = []
+
+        def guess(self, some, goals, low=low, looks=looks):
+            looks.append(some)
+            return low
+
+        monkeypatch.setattr(_pair_counts.PairCounts, "_guess", guess)
+        found = verify(embeddings, labels, false_accept_rates=RATES)
+        assert len(looks) == 1
+        np.testing.assert_array_equal(found.thresholds, expected.thresholds)
+        np.testing.assert_array_equal(found.true_accept_rate, expected.true_accept_rate)
+
+
+def test_pairs_name_rows():
+    rows, _ = random_set(3, 12, 4, 3, "generic")
+    generator = np.random.default_rng(0)
+    pairs, same = generator.integers(0, 12, (40, 2)), np.arange(40) % 3 == 0
+    named = {"false_accept_rates": RATES, "folds": None}
+    found = verify_pairs(rows, rows, same, pairs=pairs, **named)
+    expected = verify_pairs(rows[pairs[:, 0]], rows[pairs[:, 1]], same, **named)
+    np.testing.assert_array_equal(found.true_accept_rate, expected.true_accept_rate)
+    assert found.eer_threshold == expected.eer_threshold
+    assert (found.accuracy, found.accuracy_error) == (None, None)
+    assert "accuracy" not in repr(found)
+
+
+def test_curves_hold_what_was_asked_for():
+    embeddings, labels = random_set(1, 1500, 16, 300, "generic")
+    for size in (300, 1500):
+        found = verify(embeddings[:size], labels[:size], false_accept_rates=(0.001, 0.01, 0.1))
+        thresholds, far, tar = found.curve
+        assert 50 < len(thresholds) <= 200
+        assert (np.diff(far) > 0).all()
+        assert (np.diff(tar) >= 0).all()
+        assert (np.diff(thresholds) < 0).all()
+        similarity = unit(embeddings[:size]) @ unit(embeddings[:size]).T
+        same = labels[:size, None] == labels[:size]
+        different, same = similarity[~same], similarity[same & ~np.eye(size, dtype=bool)]
+        slack = 0 if size == 300 else 1e-5
+        for parts, rates in ((different, far), (same, tar)):
+            most, least = (np.array([np.mean(parts > t + shift) for t in thresholds]) for shift in (-slack, slack))
+            assert (least - 1e-12 <= rates).all()
+            assert (rates <= most + 1e-12).all()
+        assert far[0] <= (0 if size == 300 else 1 / len(different))
+        assert far[-1] > found.eer
+    # Here no pair is counted twice.
+    found = verify(embeddings[:200], labels[:200], embeddings[200:300], labels[200:300])
+    assert found.curve.false_accept_rate[0] == 0
+
+
+def test_templates_count_a_medium_once():
+    rows = random_set(0, 9, 4, 3, "generic")[0]
+    templates, media = list("bbbaaabcc"), [0, 0, 1, 0, 2, 2, 1, 5, 6]
+    found, names = template_means(rows, templates, media)
+    assert names.tolist() == ["a", "b", "c"]
+    u = unit(rows)
+    expected = [u[3] + (u[4] + u[5]) / 2, (u[0] + u[1]) / 2 + (u[2] + u[6]) / 2, u[7] + u[8]]
+    np.testing.assert_allclose(found, unit(expected), atol=1e-6)
+    np.testing.assert_allclose(template_means(rows, templates)[0][0], unit([u[3] + u[4] + u[5]])[0], atol=1e-6)
+    assert found.dtype == np.float32
+    with pytest.raises(ValueError, match="`templates` must have one entry for each of 9 rows"):
+        template_means(rows, templates[:3])
+
+
+def test_plots_are_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    for rows in (ROWS, np.ones((4, 3))):
+        figure = verify(rows, [0, 0, 1, 1], false_accept_rates=0.5).plot(tmp_path / "one.png")
+        assert (tmp_path / "one.png").stat().st_size > 5000
+        assert "equal error rate" in figure.axes[1].get_title()
+    verify_pairs(ROWS, ROWS[::-1], [0, 1, 1, 0], folds=2).plot()
+
+
+def test_intervals_of_lists_are_those_of_all_pairs():
+    embeddings, labels = random_set(2, 90, 5, 22, "generic")
+    every = np.stack(np.nonzero(~np.eye(90, dtype=bool)), axis=1)
+    same = labels[every[:, 0]] == labels[every[:, 1]]
+    named = {"false_accept_rates": RATES, "interval": 0.9, "seed": 3}
+    listed = verify_pairs(
+        embeddings, embeddings, same, pairs=every, folds=None, classes=labels[every[:, 0]], **named
+    )  # fmt: skip
+    found = verify(embeddings, labels, **named)
+    np.testing.assert_allclose(listed.intervals, found.intervals, atol=1e-12)
+    np.testing.assert_array_equal(listed.true_accept_rate, found.true_accept_rate)
+    with pytest.raises(ValueError, match="`classes` must have one entry for each of 8010 rows"):
+        verify_pairs(embeddings, embeddings, same, pairs=every, classes=labels)

@@ -190,33 +190,52 @@ def test_an_image_size_that_the_backbone_does_not_take_is_refused(model, tmp_pat
         export_savedmodel(model, tmp_path, image_size=16)
 
 
-SEARCH_BY_C_API = """
+BY_C_API = """
 import sys
 import numpy as np
 sys.modules["keras"] = sys.modules["keras_epos"] = None
 import c_api
-files = np.load(sys.argv[2], allow_pickle=True)
-model = c_api.SavedModel(sys.argv[1])
-found = model.run("search_bytes", image_bytes=files, k=np.array(4, np.int32))
+model, inputs = c_api.SavedModel(sys.argv[1]), np.load(sys.argv[2], allow_pickle=True)
+found = {}
+for signature, (takes, gives) in model.signatures.items():
+    if not signature.startswith("__"):
+        answer = model.run(signature, **{name: inputs[name] for name in takes})
+        found |= {f"{signature} {name}": value for name, value in answer.items()}
 np.savez(sys.argv[3], **found)
-print(model.run("match_bytes", image_bytes=files[:1])["label"].tolist())
 assert "tensorflow" not in sys.modules
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the libraries have other names")
-def test_images_are_searched_through_the_c_api(gallery, exported, tmp_path):
+def test_every_signature_answers_through_the_c_api(gallery, exported, signatures, tmp_path):
     """By the code that TensorFlow Serving loads with, and without Keras and `import tensorflow`."""
-    files = np.array([*FILES, b"no image"], object)
-    np.save(tmp_path / "in.npy", files)
-    command = [sys.executable, "-c", SEARCH_BY_C_API, exported, tmp_path / "in.npy", tmp_path / "out.npz"]
+    import tensorflow as tf
+
+    embedding = np.random.default_rng(1).normal(size=(3, DIM)).astype(np.float32)
+    inputs = {"image": PIXELS.astype("float32"), "image_bytes": np.array([*FILES, b"no image"], object)}
+    inputs |= {"embedding": embedding, "k": np.array(4, np.int32)}
+    np.savez(tmp_path / "in.npz", **inputs)
+    command = [sys.executable, "-c", BY_C_API, exported, tmp_path / "in.npz", tmp_path / "out.npz"]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(Path(__file__).parent)}
     result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert result.returncode == 0, result.stderr[-2000:]
-    assert result.stdout == "[b'class 0']\n"
-    found, expected = np.load(tmp_path / "out.npz", allow_pickle=True), gallery.search(PIXELS.astype("float32"), 4)
-    np.testing.assert_array_equal(found["valid"], [True] * len(FILES) + [False])
-    np.testing.assert_array_equal(found["ids"][:-1].astype(str), texts(expected.ids))
-    np.testing.assert_array_equal(found["labels"][:-1].astype(str), texts(expected.labels))
-    np.testing.assert_allclose(found["similarities"][:-1], expected.similarity, rtol=0, atol=1e-7)
-    assert found["ids"][-1].tolist() == [b""] * 4
+    found, seen = np.load(tmp_path / "out.npz", allow_pickle=True), set()
+    for signature, function in signatures.items():
+        _, takes = function.structured_input_signature
+        for name, expected in function(
+            **{name: tf.constant(inputs[name].tolist(), spec.dtype) for name, spec in takes.items()}
+        ).items():
+            seen.add(f"{signature} {name}")
+            own, expected = found[f"{signature} {name}"], expected.numpy()
+            if expected.dtype.kind == "f":
+                np.testing.assert_allclose(own, expected, rtol=0, atol=1e-6)
+            else:
+                np.testing.assert_array_equal(own, expected)
+    assert set(found.files) == seen
+    assert {one.split()[0] for one in seen} == {
+        *("embed", "embed_bytes", "serving_default", "search", "search_bytes", "match", "match_bytes")
+    }
+    expected = gallery.search(PIXELS.astype("float32"), 4)
+    np.testing.assert_array_equal(found["search_bytes ids"][:-1].astype(str), texts(expected.ids))
+    np.testing.assert_allclose(found["search_bytes similarities"][:-1], expected.similarity, rtol=0, atol=1e-7)
+    assert found["search_bytes valid"].tolist() == [True] * len(FILES) + [False]

@@ -82,6 +82,23 @@ def families(models):
         "VGG": lambda: models.VGGBackbone(
             stackwise_num_repeats=[1, 1], stackwise_num_filters=[4, 8], image_shape=SHAPE
         ),
+        "Xception": lambda: models.XceptionBackbone(
+            stackwise_conv_filters=[[4, 8], [8, 12], [12, 12]], stackwise_pooling=[True, True, False], image_shape=SHAPE
+        ),
+        "CSPNet": lambda: models.CSPNetBackbone(
+            stem_filters=4,
+            stem_kernel_size=3,
+            stem_strides=1,
+            stackwise_depth=[1, 2],
+            stackwise_strides=[1, 2],
+            stackwise_num_filters=[8, 12],
+            block_type="dark_block",
+            stage_type="csp",
+            bottle_ratio=[0.5, 1.0],
+            block_ratio=[1.0, 0.5],
+            expand_ratio=[2.0, 1.0],
+            image_shape=SHAPE,
+        ),
         "HGNetV2": lambda: models.HGNetV2Backbone(
             depths=[1, 1],
             embedding_size=8,

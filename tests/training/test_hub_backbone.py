@@ -55,7 +55,9 @@ def test_class_token_and_patches_are_told_apart(family):
         np.testing.assert_allclose(found, features, rtol=1e-3, atol=1e-5, err_msg=pooling)
 
 
-@pytest.mark.parametrize("family", ["ViT", "DeiT", "Swin", "ResNet", "EfficientNet", "DenseNet", "MiT"])
+@pytest.mark.parametrize(
+    "family", ["ViT", "DeiT", "Swin", "ResNet", "EfficientNet", "DenseNet", "MiT", "Xception", "CSPNet"]
+)
 def test_the_feature_is_what_the_classifier_of_the_family_takes(family):
     models = hub().models
     network = families(models)[family]()

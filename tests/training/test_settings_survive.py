@@ -164,3 +164,34 @@ def test_a_configuration_opens_no_file(tmp_path):
     for backbone in (str(tmp_path / "stack.keras"), "MobileNetV2", None):
         with pytest.raises(ValueError, match="serialized model"):
             EmbeddingModel.from_config({**config, "backbone": backbone})
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Subclassed(keras.Model):
+    """A backbone that is built when the model around it is."""
+
+    def __init__(self, **shared):
+        super().__init__(**shared)
+        self.dense = keras.layers.Dense(5)
+
+    def build(self, input_shape):
+        self.dense.build(input_shape)
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 5)
+
+
+def test_what_is_frozen_survives_where_layers_are_made_by_build(tmp_path):
+    tokens = np.repeat(INPUTS[:, None], 2, axis=1)
+    model = EmbeddingModel(Subclassed(), 4)
+    model.compile("sgd", loss=TripletLoss(), run_eagerly=True)
+    model.fit(tokens, LABELS, verbose=0)
+    model.backbone.trainable = False
+    model.pooling.trainable = False
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert settings(loaded) == settings(model)
+    np.testing.assert_array_equal(loaded.predict(tokens, verbose=0), model.predict(tokens, verbose=0))

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_epos._pairs import masked_sum
 from keras_epos.compat.tfa._inputs import precise
-from keras_epos.losses._terms import num_replicas
+from keras_epos.losses import _replicas as replicas
 
 PACKAGE = "keras_epos.compat.tfa"
 REDUCTIONS = (None, "none", "auto", "sum", "sum_over_batch_size", "mean", "mean_with_sample_weight")
@@ -39,10 +39,13 @@ class BatchLoss(keras.losses.Loss):
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         with keras.name_scope(self.name):
-            value = self.call(y_true, precise(y_pred))
+            replica, y_pred = replicas.current(), precise(y_pred)
+            if replica is not None:
+                y_true, y_pred = replica.gathered(y_true), replica.gathered(y_pred)
+            value = self.call(y_true, y_pred)
             if sample_weight is not None:
                 value = value * ops.reshape(ops.cast(single(sample_weight), value.dtype), ())
-            return value / num_replicas()
+            return value if replica is None else replica.share(value, y_pred)
 
     def get_config(self):
         return {"name": self.name, "reduction": self.reduction}
