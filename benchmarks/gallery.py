@@ -8,6 +8,12 @@ neighbors easily. The floor of the time is faiss's exact `IndexFlatIP` where fai
 faiss-cpu`), and else `keras_epos.retrieval.nearest`, for the ten nearest of some queries. Memory is the largest of a
 process that adds rows 8,190 at a time and searches once, without the rows themselves in the storage at hand. Linux
 only.
+
+The OpenBLAS of faiss may take a processor for an older one, and multiply half as fast as TensorFlow. Others on the
+machine slow the threads of one down more than those of the other. With equal products, on one thread each:
+
+    OPENBLAS_CORETYPE=SkylakeX OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 \\
+        python benchmarks/gallery.py --rows 1000000 --dim 512 --storages float32 --indexes --cpu-time
 """
 
 import json
@@ -119,6 +125,7 @@ def main():
     parser.add_argument("--spread", type=float, default=1.3, help="of a class, where classes are 1 apart")
     parser.add_argument("--storages", nargs="*", choices=STORAGES, default=list(STORAGES))
     parser.add_argument("--indexes", nargs="*", choices=INDEXES, default=list(INDEXES))
+    parser.add_argument("--cpu-time", action="store_true", help="compare CPU time of all threads, not time")
     parser.add_argument("--one", type=json.loads, help="measure the memory of this case only")
     args = parser.parse_args()
     if args.one:
@@ -152,11 +159,13 @@ def main():
         times[engine] = []
         for own, _ in asked.values():
             contestants = {engine: partial(made.search, own, K)}
-            times[engine] += side_by_side.ratios(contestants, partial(search, own), args.rounds).values()
+            turns = side_by_side.turns(contestants, partial(search, own), args.rounds)[engine]
+            times[engine].append(side_by_side.median(turns, clock=int(args.cpu_time)))
     columns = ["Recall@1", "lost", "of the ten"]
     side_by_side.table(f"Recall at {size}, {max(args.queries)} queries, in percent", columns, recalls, unit="")
     columns = [f"Q={number:,}" for number in asked]
-    side_by_side.table(f"Time as a multiple of {name} at {size} (median of {args.rounds})", columns, times)
+    clock = "CPU time" if args.cpu_time else "Time"
+    side_by_side.table(f"{clock} as a multiple of {name} at {size} (median of {args.rounds})", columns, times)
 
 
 if __name__ == "__main__":
