@@ -42,8 +42,8 @@ def number_of(inputs):
 def refuse_xla(jit_compile):
     if jit_compile is True and keras.backend.backend() == "tensorflow":
         raise ValueError(
-            "`jit_compile` must not be True with `micro_batch` on TensorFlow, where XLA cannot hold pieces of different "
-            "lengths. Received: jit_compile=True."
+            "`jit_compile` must not be True with `micro_batch` on TensorFlow, where XLA cannot hold pieces of "
+            "different lengths. Received: jit_compile=True."
         )
 
 
