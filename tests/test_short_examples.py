@@ -1,5 +1,6 @@
 """The short examples, run as commands on the figures that they make."""
 
+import importlib
 import re
 
 import pytest
@@ -12,7 +13,12 @@ SHORT = ("--epochs", 1, "--size", 32)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("examples")
+    """With the figures, as any of the programs would have made them."""
+    made = tmp_path_factory.mktemp("examples")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(SCRIPT.parent)
+        importlib.import_module("made_images").figures(made / "made_people")
+    return made
 
 
 def example(folder, name, *arguments):
