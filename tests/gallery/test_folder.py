@@ -36,20 +36,23 @@ def files(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("storage", STORAGES)
-def test_another_process_answers_the_same(storage, tmp_path):
-    gallery, _ = filled(storage=storage, fingerprint="ours", threshold=0.25)
-    gallery.save(tmp_path / "new" / "gallery")
-    gallery.add(QUERIES[:3], [100, 101, 102])
-    gallery.remove([100, "photo 3", 4])
+def test_another_process_answers_the_same(tmp_path):
+    expected = {}
+    for storage in STORAGES:
+        gallery, _ = filled(storage=storage, fingerprint="ours", threshold=0.25)
+        gallery.save(tmp_path / "new" / storage)
+        gallery.add(QUERIES[:3], [100, 101, 102])
+        gallery.remove([100, "photo 3", 4])
+        expected[storage] = [answers(gallery), 0.25, storage, gallery.ids.tolist()]
     program = (
-        "import sys, json, keras_epos\n"
+        "import sys, json, pathlib, keras_epos\n"
         "from test_folder import answers\n"
-        "gallery = keras_epos.Gallery.load(sys.argv[1], fingerprint='ours')\n"
-        "print(json.dumps([answers(gallery), gallery.threshold, gallery.storage, gallery.ids.tolist()]))"
+        "galleries = {path.name: keras_epos.Gallery.load(path, fingerprint='ours')"
+        " for path in pathlib.Path(sys.argv[1]).iterdir()}\n"
+        "print(json.dumps({name: [answers(one), one.threshold, one.storage, one.ids.tolist()]"
+        " for name, one in galleries.items()}))"
     )
-    found = json.loads(run(program, tmp_path / "new" / "gallery"))
-    assert found == [answers(gallery), 0.25, storage, gallery.ids.tolist()]
+    assert json.loads(run(program, tmp_path / "new")) == expected
 
 
 def test_changes_are_written_at_once(tmp_path):
