@@ -84,6 +84,14 @@ class BNNeckModel(EmbeddingModel):
         shapes = self.compute_output_shape(keras.tree.flatten(inputs)[0].shape)
         return {name: keras.KerasTensor(shape, "float32") for name, shape in shapes.items()}
 
+    def set_head(self, kernel, bias):
+        """As that of `EmbeddingModel`; the neck becomes new, which passes on what it is given."""
+        super().set_head(kernel, bias)
+        neck = self._made_neck()
+        neck.gamma.assign(ops.ones_like(neck.gamma))
+        neck.moving_mean.assign(ops.zeros_like(neck.moving_mean))
+        neck.moving_variance.assign(ops.ones_like(neck.moving_variance))
+
     @property
     def output_dims(self):
         """Dictionary of each output's name to the size of its last axis."""
