@@ -88,9 +88,8 @@ class BNNeckModel(EmbeddingModel):
         """As that of `EmbeddingModel`; the neck becomes new, which passes on what it is given."""
         super().set_head(kernel, bias)
         neck = self._made_neck()
-        neck.gamma.assign(ops.ones_like(neck.gamma))
-        neck.moving_mean.assign(ops.zeros_like(neck.moving_mean))
-        neck.moving_variance.assign(ops.ones_like(neck.moving_variance))
+        for variable, value in ((neck.gamma, 1), (neck.moving_mean, 0), (neck.moving_variance, 1)):
+            variable.assign(ops.full(variable.shape, value, variable.dtype))
 
     @property
     def output_dims(self):

@@ -8,6 +8,7 @@ more and its gradient is added. Gao et al. 2021, https://arxiv.org/abs/2101.0698
 import keras
 from keras import ops
 
+from keras_epos._keras_private import get_keras_mask
 from keras_epos.training import _replica_step
 
 
@@ -57,7 +58,7 @@ def refuse_own_losses(number):
 
 def refuse_masks(model, outputs):
     # Losses of this library look at no mask.
-    if model._has_other_losses and any(hasattr(one, "_keras_mask") for one in keras.tree.flatten(outputs)):
+    if model._has_other_losses and any(get_keras_mask(one) is not None for one in keras.tree.flatten(outputs)):
         raise ValueError(
             "`micro_batch` must be None for a model whose outputs have masks, which a loss of Keras would not see. "
             "Received: an output with a mask."
