@@ -200,5 +200,4 @@ class FrozenBaseline(RecallAtK):
             np.fill_diagonal(kernel, 1)
         else:
             kernel[:, : len(self.probe.bias)], bias[: len(self.probe.bias)] = self.probe.kernel, self.probe.bias
-        self.model.embedding.kernel.assign(kernel)
-        self.model.embedding.bias.assign(bias)
+        self.model.set_head(kernel, bias)

@@ -86,12 +86,13 @@ def load_adapters(model, path):
 
 
 def _trained(model):
-    """Variables of the adapters and of all that stands after the pretrained backbone, by path."""
+    """Variables of the adapters and of all that stands after the pretrained backbone, statistics too, by path."""
     if getattr(model, "lora", None) is None:
         raise ValueError(f"`model` must be an `EmbeddingModel` with `lora`. Received: model={model}.")
     found = {}
     for path, layer in model.own_layers().items():
-        if isinstance(layer, (LowRankAdapter, GeneralizedMean)) or path == "embedding":
+        follows = layer is not model and not path.startswith("backbone")
+        if follows or isinstance(layer, (LowRankAdapter, GeneralizedMean)):
             found.update({f"{path}/{place}": weight for place, weight in enumerate(layer.weights)})
     return found
 

@@ -269,6 +269,16 @@ class AdoptsLosses(KnownArguments):
             **arguments,
         )
 
+    def train_on_batch(self, *arguments, **named):
+        """As `keras.Model.train_on_batch`, on one replica."""
+        _replica_step.refuse_single_batch(self, "train_on_batch")
+        return super().train_on_batch(*arguments, **named)
+
+    def test_on_batch(self, *arguments, **named):
+        """As `keras.Model.test_on_batch`, on one replica."""
+        _replica_step.refuse_single_batch(self, "test_on_batch")
+        return super().test_on_batch(*arguments, **named)
+
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """As `keras.Model.predict`. Strings may also be an array of NumPy, or a list."""
         return super().predict(as_keras_takes(x), batch_size, verbose, steps, callbacks)

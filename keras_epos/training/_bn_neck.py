@@ -84,6 +84,13 @@ class BNNeckModel(EmbeddingModel):
         shapes = self.compute_output_shape(keras.tree.flatten(inputs)[0].shape)
         return {name: keras.KerasTensor(shape, "float32") for name, shape in shapes.items()}
 
+    def set_head(self, kernel, bias):
+        """As that of `EmbeddingModel`; the neck becomes new, which passes on what it is given."""
+        super().set_head(kernel, bias)
+        neck = self._made_neck()
+        for variable, value in ((neck.gamma, 1), (neck.moving_mean, 0), (neck.moving_variance, 1)):
+            variable.assign(ops.full(variable.shape, value, variable.dtype))
+
     @property
     def output_dims(self):
         """Dictionary of each output's name to the size of its last axis."""

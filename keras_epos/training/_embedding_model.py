@@ -135,6 +135,11 @@ class EmbeddingModel(AdoptsLosses, keras.Model):
         shapes = self.compute_output_shape(keras.tree.flatten(inputs)[0].shape)
         return keras.tree.map_shape_structure(lambda shape: keras.KerasTensor(shape, "float32"), shapes)
 
+    def set_head(self, kernel, bias):
+        """Let the embeddings be the features times `kernel` `(F, D)` plus `bias` `(D,)`, of norm 1 with `normalize`."""
+        self.embedding.kernel.assign(kernel)
+        self.embedding.bias.assign(bias)
+
     @property
     def embedding_dim(self):
         """Number of dimensions of the embeddings."""

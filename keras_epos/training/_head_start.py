@@ -56,12 +56,10 @@ def start_head(model, images, batch_size=32, *, labels=None):
                 f"`labels` must have one entry for each of {len(features)} images. Received: shape {np.shape(labels)}."
             )
         probe = linear_probe(features, labels, dim, "images")
-        model.embedding.kernel.assign(probe.kernel)
-        model.embedding.bias.assign(probe.bias)
+        model.set_head(probe.kernel, probe.bias)
         return
     products = np.zeros((size, size))  # not minus the mean: cosines are taken from the origin
     for start in range(0, len(features), 4096):  # in float64, a part of the rows at a time
         rows = features[start : start + 4096].astype("float64")
         products += rows.T @ rows
-    model.embedding.kernel.assign(np.linalg.eigh(products)[1][:, ::-1][:, :dim])
-    model.embedding.bias.assign(np.zeros(dim))
+    model.set_head(np.linalg.eigh(products)[1][:, ::-1][:, :dim], np.zeros(dim))

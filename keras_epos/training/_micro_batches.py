@@ -8,6 +8,7 @@ more and its gradient is added. Gao et al. 2021, https://arxiv.org/abs/2101.0698
 import keras
 from keras import ops
 
+from keras_epos._keras_private import get_keras_mask
 from keras_epos.training import _replica_step
 
 
@@ -24,7 +25,7 @@ def state_of(model):
     """
     layers = model._flatten_layers()
     seeds = [generator.state for layer in layers for generator in layer._seed_generators]
-    statistics = [variable for layer in layers if layer.trainable for variable in layer._non_trainable_variables]
+    statistics = [variable for layer in layers for variable in layer._non_trainable_variables]
     of_losses = {id(variable) for one in model._loss_state for variable in getattr(one, "variables", [one])}
     return [variable for variable in [*statistics, *seeds] if id(variable) not in of_losses]
 
@@ -55,8 +56,18 @@ def refuse_own_losses(number):
         )
 
 
+def refuse_masks(model, outputs):
+    # Losses of this library look at no mask.
+    if model._has_other_losses and any(get_keras_mask(one) is not None for one in keras.tree.flatten(outputs)):
+        raise ValueError(
+            "`micro_batch` must be None for a model whose outputs have masks, which a loss of Keras would not see. "
+            "Received: an output with a mask."
+        )
+
+
 def _embed(model, piece):
     outputs = model(piece, training=True)
+    refuse_masks(model, outputs)
     refuse_own_losses(sum(len(layer._get_own_losses()) for layer in model._flatten_layers()))
     return outputs
 
@@ -165,6 +176,7 @@ def _in_jax(model, state, data):
         outputs, others, losses = model.stateless_call(
             trainable, others, jax.tree.map(piece, x), training=True, return_losses=True
         )
+        refuse_masks(model, outputs)
         refuse_own_losses(len(losses) - sum(weight.regularizer is not None for weight in model.trainable_weights))
         return outputs, others
 
@@ -219,7 +231,10 @@ def _in_torch(model, data):
     for first, last in pieces:
         outputs = keras.tree.flatten(model(rows(x, first, last), training=True))
         whole = zip(outputs, keras.tree.flatten(y_pred), strict=True)
-        pairs = [(output, one.grad[first:last]) for output, one in whole if one.grad is not None]
+        # What hangs on no trained weight has no gradient to go back.
+        pairs = [
+            (output, one.grad[first:last]) for output, one in whole if output.requires_grad and one.grad is not None
+        ]
         if pairs:
             torch.autograd.backward(*zip(*pairs, strict=True))
     weights = model.trainable_weights[:]

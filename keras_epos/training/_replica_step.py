@@ -14,15 +14,41 @@ def train_step(model, data):
     import tensorflow as tf
 
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    number = tf.shape(next(part for part in keras.tree.flatten(x) if part is not None))[0]
+    filled = _filled(model, x, number)
     with tf.GradientTape() as tape:
-        y_pred = model(x, training=True)
+        y_pred = model(filled, training=True)
+        if filled is not x:
+            y_pred = keras.tree.map_structure(lambda output: output[:number], y_pred)
         loss = model._compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=True)
-        samples = next(part for part in keras.tree.flatten(x) if part is not None)
-        model._loss_tracker.update_state(whole(loss), sample_weight=tf.shape(samples)[0])
+        model._loss_tracker.update_state(whole(loss), sample_weight=number)
         scaled = model.optimizer.scale_loss(loss)
     weights = model.trainable_weights
     update(model, tape.gradient(scaled, weights), weights)
     return model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+
+def _filled(model, x, number):
+    """The samples; for a replica without any the first of the batch, where layers take means over their samples.
+
+    A batch may have fewer samples than there are replicas, and `BatchNormalization` makes NaN of none.
+    """
+    import tensorflow as tf
+
+    replica = replicas.current()
+    if replica is None or not any(
+        isinstance(layer, keras.layers.BatchNormalization) and layer.trainable and not layer.synchronized
+        for layer in model._flatten_layers()
+    ):
+        return x
+
+    def filled(part):
+        if part is None:
+            return None
+        first = replica.gathered(part[:1])[:1]
+        return tf.cond(number > 0, lambda: part, lambda: first)
+
+    return keras.tree.map_structure(filled, x)
 
 
 def whole(loss):
@@ -49,6 +75,20 @@ def plain_optimizers(optimizer):
     if isinstance(optimizer, keras.optimizers.MultiOptimizer):
         return optimizer.optimizers
     return [optimizer]
+
+
+def refuse_single_batch(model, function):
+    """Refuse to train or test on a batch that Keras would hand to every replica as a whole.
+
+    Raises:
+        ValueError: Where there are several replicas.
+    """
+    if keras.backend.backend() == "tensorflow" and model.distribute_strategy.num_replicas_in_sync > 1:
+        raise ValueError(
+            f"`{function}` must be called without several replicas, each of which Keras would give the whole batch. "
+            f"Received: {model.distribute_strategy.num_replicas_in_sync} replicas. Call "
+            "`fit(x, y, batch_size=len(x))` or `evaluate`, which share it out."
+        )
 
 
 def refuse_what_cannot_share(model):
@@ -82,3 +122,12 @@ def refuse_what_cannot_share(model):
             f"replicas, which Keras cannot combine. Received: jit_compile={model.jit_compile}, "
             f"steps_per_execution={model.steps_per_execution}, {strategy.num_replicas_in_sync} replicas."
         )
+    for optimizer in plain_optimizers(model.optimizer):
+        accumulated, frequency = optimizer.gradient_accumulation_steps, optimizer.ema_overwrite_frequency
+        if accumulated or (optimizer.use_ema and frequency):
+            raise ValueError(
+                "`optimizer` must have neither gradient_accumulation_steps nor an ema_overwrite_frequency where there "
+                f"are several replicas, on which Keras cannot take turns. Received: a {type(optimizer).__name__} with "
+                f"gradient_accumulation_steps={accumulated}, ema_overwrite_frequency={frequency}. For larger batches "
+                "use `compile(micro_batch=)`."
+            )

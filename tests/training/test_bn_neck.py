@@ -148,6 +148,15 @@ def test_a_guard_and_a_start_take_it_like_any_other():
     )
 
 
+def test_a_head_that_is_set_is_seen_through_a_neck_that_was_trained():
+    model = keras_epos.BNNeckModel(keras.Sequential([keras.Input((6,)), keras.layers.Dense(5)]), 4)
+    model.neck.set_weights([np.array([0.1, 1, 2, -1]), np.array([3.0, 0, -1, 1]), np.array([0.01, 1, 5, 2])])
+    rows = np.random.default_rng(0).normal(size=(12, 6)).astype("float32")
+    keras_epos.training.start_head(model, rows)
+    features, embedding = (model.predict(rows, verbose=0)[name] for name in ("features", "embedding"))
+    np.testing.assert_allclose(embedding, features / np.linalg.norm(features, axis=1, keepdims=True), atol=1e-5)
+
+
 def test_a_loss_for_both_outputs_is_refused():
     with pytest.raises(ValueError, match="must be a dictionary of output to loss"):
         BNNeckModel(backbone(), 5).compile("sgd", loss="triplet")

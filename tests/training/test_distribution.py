@@ -38,6 +38,33 @@ assert all((old != new.numpy()).any() for old, new in zip(before, model.trainabl
 assert all(np.isfinite(weight.numpy()).all() for weight in model.trainable_weights)
 """
 
+# Three samples on two replicas are a batch of two and one of a single one, of which the second replica has none.
+FEW_SAMPLES = """
+import keras, numpy as np, tensorflow as tf
+import keras_epos
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+rows, labels = np.random.default_rng(0).normal(size=(3, 6)).astype("float32"), np.array([0, 0, 1])
+for micro_batch in (None, 1):
+    with strategy.scope():
+        first = keras.layers.Dense(5), keras.layers.BatchNormalization()
+        model = keras_epos.EmbeddingModel(keras.Sequential([keras.Input((6,)), *first]), 4)
+        model.compile(keras.optimizers.SGD(0.1), loss=keras_epos.NormalizedSoftmaxLoss(2), micro_batch=micro_batch)
+    model.fit(rows, labels, batch_size=2, shuffle=False, verbose=0)
+    for weight in model.weights:
+        for part in strategy.experimental_local_results(weight.value):
+            assert np.isfinite(part.numpy()).all(), weight.path
+for function in (model.train_on_batch, model.test_on_batch):
+    try:
+        function(rows, labels)
+    except ValueError as error:
+        assert f"`{function.__name__}` must be called without several replicas" in str(error), error
+    else:
+        raise AssertionError(function.__name__)
+"""
+
 
 @pytest.mark.backend("tensorflow", "jax", reason="Keras has no data parallelism on PyTorch")
 def test_two_devices_train_as_one_even_in_pieces():
@@ -52,8 +79,9 @@ def test_two_devices_train_as_one_even_in_pieces():
 
 
 @pytest.mark.backend("tensorflow", reason="tf.distribute needs TensorFlow")
-def test_a_step_that_is_not_finite_on_one_replica_is_taken_by_none():
-    done = subprocess.run([sys.executable, "-c", HALF_PRECISION], capture_output=True, text=True)
+@pytest.mark.parametrize("program", [HALF_PRECISION, FEW_SAMPLES], ids=["not finite on one", "none on one"])
+def test_a_replica_that_has_nothing_of_use_harms_no_weight(program):
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -73,6 +101,8 @@ def test_processes_of_pytorch_are_refused(monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
+        ({"gradient_accumulation_steps": 2}, r"`optimizer` must have neither .* Received: a SGD with gradient_accumul"),
+        ({"use_ema": True, "ema_overwrite_frequency": 3}, "Received: a SGD with .* ema_overwrite_frequency=3"),
         ({"jit_compile": True}, r"`compile` must have neither jit_compile=True .* Received: jit_compile=True"),
         ({"steps_per_execution": 2}, "Received: jit_compile=False, steps_per_execution=2, 2 replicas"),
         (
@@ -94,6 +124,9 @@ def test_what_keras_cannot_share_is_refused(settings, sentence):
         distribute_strategy = Strategy()
         jit_compile = settings.get("jit_compile", False)
         steps_per_execution = settings.get("steps_per_execution", 1)
+        optimizer = keras.optimizers.SGD(
+            **{name: value for name, value in settings.items() if name.startswith(("gradient", "use", "ema"))}
+        )
 
     Strategy.__name__ = settings.get("strategy", "MirroredStrategy")
     with pytest.raises(ValueError, match=sentence):

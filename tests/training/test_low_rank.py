@@ -261,3 +261,15 @@ def test_what_cannot_be_adapted(trained):
     own.get_layer("attention_0")._query_dense.enable_lora(2)
     with pytest.raises(ValueError, match="must be without adapters"):
         EmbeddingModel(own, 4, lora=2)
+
+
+def test_a_file_of_adapters_holds_the_neck_with_its_statistics(tmp_path):
+    models = []
+    for seed in (0, 1):
+        keras.utils.set_random_seed(0)
+        models.append(keras_epos.BNNeckModel(functional(), 4, lora=2))
+        models[-1].neck.set_weights(np.random.default_rng(seed).uniform(0.5, 2, (3, 4)))
+    save_adapters(models[0], tmp_path / "adapters.npz")
+    load_adapters(models[1], tmp_path / "adapters.npz")
+    one, other = (model.predict(IMAGES, verbose=0)["embedding"] for model in models)
+    np.testing.assert_allclose(other, one, atol=1e-6)

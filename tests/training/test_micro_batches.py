@@ -120,6 +120,50 @@ def test_several_outputs_and_inputs():
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
+def test_an_output_without_trained_weights_beside_one_with_some():
+    def weights(micro_batch):
+        keras.utils.set_random_seed(0)
+        features = keras.layers.Dense(8, trainable=False)(inputs := keras.Input((6,)))
+        made = keras_epos.MetricLearningModel(inputs, {"raw": features, "small": keras.layers.Dense(4)(features)})
+        losses = {"raw": keras_epos.ProxyAnchorLoss(4), "small": keras_epos.TripletLoss()}
+        made.compile(keras.optimizers.SGD(0.1), loss=losses, micro_batch=micro_batch)
+        made.fit(X, Y, batch_size=SIZE, shuffle=False, verbose=0)
+        return made.get_weights()
+
+    for one, other in zip(weights(5), weights(None), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+class Counted(keras.layers.Layer):
+    """Adds how often it was called: state of a layer that is not trained."""
+
+    def build(self, shape):
+        self.calls = self.add_weight(shape=(), initializer="zeros", trainable=False)
+
+    def call(self, inputs):
+        self.calls.assign(self.calls + 1)
+        return inputs * ops.convert_to_tensor(self.calls)
+
+
+def test_state_of_frozen_layers_changes_once():
+    counted = Counted(trainable=False)
+    model = keras_epos.EmbeddingModel(keras.Sequential([keras.Input((6,)), counted, keras.layers.Dense(5)]), 4)
+    model.compile(loss="multi_similarity", micro_batch=SIZE // 2)
+    before = float(ops.convert_to_numpy(counted.calls))
+    model.fit(X[:SIZE], Y[:SIZE], batch_size=SIZE, verbose=0)
+    assert float(ops.convert_to_numpy(counted.calls)) - before == 2
+
+
+def test_masks_that_a_loss_of_keras_would_miss_are_refused():
+    tokens = keras.layers.Embedding(5, 6, mask_zero=True)(inputs := keras.Input((3,), dtype="int32"))
+    outputs = {"raw": keras.layers.GlobalAveragePooling1D()(tokens), "tags": keras.layers.Dense(2)(tokens)}
+    model = keras_epos.MetricLearningModel(inputs, outputs)
+    losses = {"raw": keras_epos.TripletLoss(), "tags": keras.losses.MeanSquaredError()}
+    model.compile(loss=losses, micro_batch=5)
+    with pytest.raises(ValueError, match="`micro_batch` must be None for a model whose outputs have masks"):
+        model.fit(np.ones((8, 3), "int32"), {"raw": np.arange(8) % 2, "tags": np.zeros((8, 3, 2))}, verbose=0)
+
+
 def test_it_is_compiled_again_with_the_model(tmp_path):
     model = keras_epos.EmbeddingModel(keras.Sequential([keras.Input((6,)), keras.layers.Dense(5)]), 4)
     model.compile(loss="multi_similarity", micro_batch=8)
