@@ -56,6 +56,7 @@ def test_the_outputs_are_before_and_behind_the_neck(policy):
     assert [weight.name for weight in model.neck.trainable_weights] == ["gamma"]
 
 
+@pytest.mark.backend("tensorflow", "torch", reason="the same code, slow to compile")
 def test_each_output_has_its_loss_and_labels_that_come_once_are_those_of_both():
     once, by_output = compiled({"features": 2.0, "embedding": 0.5}), compiled({"features": 2.0, "embedding": 0.5})
     logs = fit(once, epochs=2)

@@ -80,6 +80,7 @@ def test_optimizers_of_parts_and_half_precision():
         np.testing.assert_allclose(one, other, atol=0.02)
 
 
+@pytest.mark.backend("tensorflow", "torch", reason="slow to compile; draws are those of the dropout above")
 def test_augmentation_is_the_same_in_both_passes():
     images = np.random.default_rng(0).normal(size=(2 * SIZE, 6, 6, 1)).astype("float32")
 
