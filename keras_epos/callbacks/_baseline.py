@@ -6,7 +6,7 @@ import numpy as np
 def has_stepped(model):
     """Whether the optimizer of `model` has made steps: then its training began before this `fit`."""
     iterations = getattr(getattr(model, "optimizer", None), "iterations", None)
-    return iterations is not None and int(iterations) > 0
+    return iterations is not None and int(iterations.numpy()) > 0  # one number, also where each replica has its own
 
 
 def check_baseline(baseline):

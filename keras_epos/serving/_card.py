@@ -78,7 +78,7 @@ def training(model):
         return None
     return {
         "optimizer": _settings(optimizer),
-        "steps": int(optimizer.iterations),
+        "steps": int(optimizer.iterations.numpy()),
         "loss": _settings(getattr(model, "loss", None)),
     }
 

@@ -127,7 +127,7 @@ def export_savedmodel(
         endpoints = list(signatures.any_inputs_endpoints(written, inputs, output, served))
     if served is not None:
         served.check_dim(_of_noise(model, inputs, endpoints[0][2], output)[1])
-    if getattr(model, "optimizer", None) is not None and int(model.optimizer.iterations) == 0:
+    if getattr(model, "optimizer", None) is not None and int(model.optimizer.iterations.numpy()) == 0:
         warnings.warn(
             f"The model {model.name!r} is compiled and was never trained in this process: it is exported as it is.",
             stacklevel=2,

@@ -139,7 +139,7 @@ class AdoptsLosses(KnownArguments):
         before, after = loss_layers(self._loss_state), loss_layers(state)
         dropped = {layer.kind for layer in before if not any(layer is other for other in after)}
         new = {layer.kind for layer in after if not any(layer is other for other in before)}
-        was_trained = self.compiled and self.optimizer is not None and int(self.optimizer.iterations) > 0
+        was_trained = self.compiled and self.optimizer is not None and int(self.optimizer.iterations.numpy()) > 0
         if was_trained and dropped & new:
             warnings.warn(
                 f"The weights of {', '.join(sorted(dropped & new))} start anew, as compile was given a new loss "

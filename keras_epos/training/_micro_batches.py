@@ -5,6 +5,8 @@ are embedded without a gradient, then the loss says how each embedding should mo
 more and its gradient is added. Gao et al. 2021, https://arxiv.org/abs/2101.06983.
 """
 
+import itertools
+
 import keras
 from keras import ops
 
@@ -215,7 +217,9 @@ def _in_torch(model, data):
 
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     number, size = number_of(x), model.micro_batch
-    pieces = [(first, first + size) for first in range(0, number, size)]
+    # A last one alone goes with the piece before: PyTorch's variance of one sample is NaN.
+    ends = [end for end in range(size, number, size) if size == 1 or number - end > 1]
+    pieces = list(itertools.pairwise([0, *ends, number]))
     state = state_of(model)
     before = [variable.value.detach().clone() for variable in state]
     with torch.no_grad():

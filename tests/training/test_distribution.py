@@ -56,6 +56,9 @@ for micro_batch in (None, 1):
     for weight in model.weights:
         for part in strategy.experimental_local_results(weight.value):
             assert np.isfinite(part.numpy()).all(), weight.path
+strong = keras_epos.FrozenBaseline(rows, labels, train=(rows, labels), k=(1,))
+model.fit(rows, labels, batch_size=3, verbose=0, callbacks=[strong])
+assert "probe" in strong.baseline
 for function in (model.train_on_batch, model.test_on_batch):
     try:
         function(rows, labels)

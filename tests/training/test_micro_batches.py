@@ -135,6 +135,14 @@ def test_an_output_without_trained_weights_beside_one_with_some():
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
+def test_a_sample_that_is_left_over_makes_no_nan_of_batch_normalization():
+    network = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5), keras.layers.BatchNormalization()])
+    model = keras_epos.EmbeddingModel(network, 4)
+    model.compile(loss="multi_similarity", micro_batch=5)
+    model.fit(X[:16], Y[:16], batch_size=16, verbose=0)
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
 class Counted(keras.layers.Layer):
     """Adds how often it was called: state of a layer that is not trained."""
 
