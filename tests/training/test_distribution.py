@@ -56,9 +56,12 @@ for micro_batch in (None, 1):
     for weight in model.weights:
         for part in strategy.experimental_local_results(weight.value):
             assert np.isfinite(part.numpy()).all(), weight.path
-strong = keras_epos.FrozenBaseline(rows, labels, train=(rows, labels), k=(1,))
-model.fit(rows, labels, batch_size=3, verbose=0, callbacks=[strong])
-assert "probe" in strong.baseline
+with strategy.scope():
+    model.compile(loss="multi_similarity")
+more = np.random.default_rng(0).normal(size=(12, 6)).astype("float32"), np.arange(12) % 2
+guard = keras_epos.FrozenBaseline(*more, train=more, k=(1,))
+model.fit(*more, batch_size=12, verbose=0, callbacks=[guard])
+assert "probe" in guard.baseline
 for function in (model.train_on_batch, model.test_on_batch):
     try:
         function(rows, labels)
