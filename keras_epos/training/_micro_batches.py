@@ -79,15 +79,21 @@ def _in_tensorflow(model, data):
 
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     number, size = number_of(x), model.micro_batch
+    # A last sample alone goes with the piece before: layers that take means over samples make nothing of one.
+    alone = tf.cast(tf.logical_and(number % size == 1, size > 1), "int32")
+    count = tf.maximum((number + size - 1) // size - alone, 1)
     state = state_of(model)
     before = [tf.identity(variable.value) for variable in state]
     weights = model.trainable_weights
 
     def each_piece(function, loop_variables):
         # One piece after another: two would take twice the memory.
+        def last(place):
+            return tf.where(place == count - 1, number, place * size + size)
+
         return tf.while_loop(
-            lambda place, *_: place * size < number,
-            lambda place, *found: (place + 1, *function(place, place * size, place * size + size, *found)),
+            lambda place, *_: place < count,
+            lambda place, *found: (place + 1, *function(place, place * size, last(place), *found)),
             (0, *loop_variables),
             parallel_iterations=1,
         )[1:]
@@ -157,6 +163,9 @@ def _in_jax(model, state, data):
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     number, size = number_of(x), model.micro_batch
     whole = number // size
+    if number % size == 1 and size > 1 and whole:
+        # A last sample alone goes with the piece before: layers that take means over samples make nothing of one.
+        whole -= 1
 
     def each_piece(function, carried):
         """`function(carried, first, last)` piece by piece; the last piece may be shorter."""
@@ -217,7 +226,7 @@ def _in_torch(model, data):
 
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     number, size = number_of(x), model.micro_batch
-    # A last one alone goes with the piece before: PyTorch's variance of one sample is NaN.
+    # A last sample alone goes with the piece before: PyTorch's variance of one is NaN.
     ends = [end for end in range(size, number, size) if size == 1 or number - end > 1]
     pieces = list(itertools.pairwise([0, *ends, number]))
     state = state_of(model)
