@@ -80,8 +80,9 @@ def _in_tensorflow(model, data):
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     number, size = number_of(x), model.micro_batch
     # A last sample alone goes with the piece before: layers that take means over samples make nothing of one.
-    alone = tf.cast(tf.logical_and(number % size == 1, size > 1), "int32")
-    count = tf.maximum((number + size - 1) // size - alone, 1)
+    # Of a replica without samples there is no piece at all.
+    is_alone = tf.logical_and(number % size == 1, number > size) if size > 1 else False
+    count = (number + size - 1) // size - tf.cast(is_alone, "int32")
     state = state_of(model)
     before = [tf.identity(variable.value) for variable in state]
     weights = model.trainable_weights
