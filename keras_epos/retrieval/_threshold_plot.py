@@ -1,6 +1,6 @@
 """A picture of a threshold. Needs matplotlib."""
 
-BLUE, ORANGE = "#1f6f9f", "#d9630a"
+from keras_epos.retrieval._panels import BLUE, ORANGE, finished, two_panels
 
 
 def draw(threshold, path):
@@ -16,13 +16,7 @@ def draw(threshold, path):
     Raises:
         ImportError: If matplotlib is missing.
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import FuncFormatter
-    except ImportError as error:
-        raise ImportError("`plot` needs matplotlib: `pip install matplotlib`.") from error
-    figure = Figure(figsize=(9, 3.8), dpi=120, layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, left, right, percent = two_panels()
     thresholds, rates, found = threshold.curve
     # Neither no false accepts, on a logarithmic axis, nor the threshold of -1 that refuses nothing.
     seen = (rates > 0) & (thresholds > -1)
@@ -30,7 +24,6 @@ def draw(threshold, path):
     # Zero has no place on the axis; it is drawn at its end.
     end = 0.8 * rates.min(initial=1 / threshold.num_unknown)
     rate, *interval = (max(end, share) for share in (threshold.false_accept_rate, *threshold.false_accept_interval))
-    percent = FuncFormatter(lambda share, _: f"{100 * share:g} %")
 
     left.set(xlim=(end, 1), ylim=(0, 1.02), xscale="log")
     left.set(xlabel="unknown queries accepted", ylabel="known queries found")
@@ -56,10 +49,4 @@ def draw(threshold, path):
     # The curve falls from the upper left.
     right.legend(loc="lower left", frameon=False, fontsize=8)
 
-    for axes in (left, right):
-        axes.grid(color="#dddddd", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-    if path is not None:
-        figure.savefig(path)
-    return figure
+    return finished(figure, path)

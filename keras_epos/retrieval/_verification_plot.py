@@ -2,7 +2,7 @@
 
 import numpy as np
 
-BLUE, ORANGE, GRAY = "#1f6f9f", "#d9630a", "#888888"
+from keras_epos.retrieval._panels import BLUE, GRAY, ORANGE, finished, two_panels
 
 
 def draw(found, path):
@@ -18,18 +18,11 @@ def draw(found, path):
     Raises:
         ImportError: If matplotlib is missing.
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import FuncFormatter
-    except ImportError as error:
-        raise ImportError("`plot` needs matplotlib: `pip install matplotlib`.") from error
-    figure = Figure(figsize=(9, 3.8), dpi=120, layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, left, right, percent = two_panels()
     # From a tenth of the lowest rate on, or from one pair; none has no place on a logarithmic axis.
     low = max(0.1 * found.wanted.min(), 0.8 / found.num_different)
     _, rates, accepted = (part[found.curve.false_accept_rate >= low] for part in found.curve)
     high = min(1, 2 * rates.max()) if len(rates) else 1
-    percent = FuncFormatter(lambda share, _: f"{100 * share:g} %")
     wanted = np.maximum(found.false_accept_rate, low)
 
     left.set(xlim=(low, high), ylim=(0, 1.02), xscale="log")
@@ -57,9 +50,4 @@ def draw(found, path):
     for axes in (left, right):
         axes.xaxis.set_major_formatter(percent)
         axes.yaxis.set_major_formatter(percent)
-        axes.grid(color="#dddddd", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-    if path is not None:
-        figure.savefig(path)
-    return figure
+    return finished(figure, path)
