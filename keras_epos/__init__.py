@@ -21,6 +21,7 @@ from keras_epos.callbacks import (
     FrozenBaseline,
     HierarchyRebuild,
     RecallAtK,
+    Resume,
     StageByEpoch,
 )
 from keras_epos.data import datasets
@@ -53,6 +54,7 @@ __all__ = sorted(
         "OrientedGradients",
         "Random",
         "RecallAtK",
+        "Resume",
         "SemiHard",
         "StageByEpoch",
         "Threshold",

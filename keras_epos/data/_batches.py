@@ -1,6 +1,7 @@
 """Batches for `fit` on every backend: the rows that a stream of indices names, read and loaded."""
 
 import dataclasses
+import hashlib
 import math
 
 import keras
@@ -32,10 +33,11 @@ def batches(
         model.fit(keras_epos.data.batches(images, indices), epochs=10)
 
     One pass over the data set has `steps` batches, what Keras takes for an epoch, and **the next pass goes on where
-    this one ended**, as epochs should differ. So `fit(dataset, epochs=10)` trains on steps 0 ... 10 * steps - 1. To
-    resume after epoch 4, build the data set with `start_step=4 * steps`. A look at the first batch, as
-    `next(iter(dataset))`, counts as a pass. **For `validation_data` pass `same_every_pass=True`**: otherwise every
-    epoch is measured on other batches.
+    this one ended**, as epochs should differ. So `fit(dataset, epochs=10)` trains on steps 0 ... 10 * steps - 1. A run
+    that was stopped goes on with `keras_epos.Resume`, which calls `dataset.start_epoch(epoch)`: the next pass is then
+    that of this epoch, from 0. Or build the data set with `start_step=4 * steps` after epoch 4. A look at the first
+    batch, as `next(iter(dataset))`, counts as a pass. **For `validation_data` pass `same_every_pass=True`**: otherwise
+    every epoch is measured on other batches.
 
     The Keras backend says what comes back. On TensorFlow it is a `tf.data.Dataset`. On JAX and PyTorch, which need no
     TensorFlow, it is a `keras.utils.PyDataset` of NumPy arrays: the same samples at the same step, read and loaded in
@@ -77,7 +79,8 @@ def batches(
 
     Returns:
         `tf.data.Dataset` or `keras.utils.PyDataset` of `(x, y)`: x stacked to `(batch, ...)`; y `(batch,)` in the dtype
-        of the labels, or its rows `(batch, L)`; with ids int64 `(batch, 2)` or `(batch, L + 1)`. Its length is set.
+        of the labels, or its rows `(batch, L)`; with ids int64 `(batch, 2)` or `(batch, L + 1)`. Its length is set. It
+        has `start_epoch`; what `map` and its kin make of it has not, and follows it.
 
     Raises:
         ValueError: If a request cannot be met, at once; or while iterating, for on_error='raise', with the name of the
@@ -102,7 +105,9 @@ def batches(
     if with_ids:
         labels = np.column_stack([labels.astype(np.int64), np.arange(len(labels))])
     engine = tf_batches if keras.backend.backend() == "tensorflow" else PyBatches
-    return engine(inputs, labels, indices, load, passes, replace=on_error == "skip")
+    dataset = engine(inputs, labels, indices, load, passes, replace=on_error == "skip")
+    dataset.passes, dataset.description = passes, described(indices, passes)
+    return dataset
 
 
 def balanced_batches(
@@ -152,15 +157,28 @@ def balanced_batches(
     return batches(inputs, indices, **arguments)
 
 
-@dataclasses.dataclass(frozen=True)
+def described(indices, passes):
+    """What the batches depend on, beside the inputs, in plain JSON: by this `Resume` knows its run again."""
+    return {
+        "stream": type(indices).__name__,
+        "labels": hashlib.sha256(np.ascontiguousarray(indices.labels)).hexdigest()[:16],
+        **{name: getattr(indices, name, None) for name in ("batch_size", "samples_per_class", "seed")},
+        "steps": None if passes.endless else int(passes.steps),
+        "start_step": int(passes.start_step),
+        "shard": [int(passes.shard_index), int(passes.num_shards)],
+    }
+
+
+@dataclasses.dataclass
 class Passes:
-    """The steps of each pass, as `batches` describes them.
+    """The steps of each pass, as `batches` describes them, and which pass is the next one.
 
     Attributes:
         start_step: First step of the first pass, counted in this shard's own batches.
         steps: Batches of a pass, an integer or `math.inf`.
         same_every_pass: Whether all passes take the steps of the first one.
         num_shards, shard_index: How many workers there are, and which one this is.
+        number: Of the next pass, from 0.
 
     Raises:
         ValueError: If one of them is out of range.
@@ -171,6 +189,7 @@ class Passes:
     same_every_pass: bool
     num_shards: int
     shard_index: int
+    number: int = 0
 
     def __post_init__(self):
         integer("num_shards", self.num_shards, least=1)
@@ -199,6 +218,21 @@ class Passes:
     def endless(self):
         """Whether a pass never ends."""
         return isinstance(self.steps, float) and self.steps == math.inf
+
+    def start_epoch(self, epoch):
+        """Let the next pass be that of an epoch, from 0."""
+        if integer("epoch", epoch, least=0) and self.endless:
+            raise ValueError(
+                "`steps` must be finite for a run that goes on: an endless data set begins at `start_step` on every "
+                f"pass. Received: steps=math.inf and epoch={epoch}. Give the data set, and not `fit`, the steps of an "
+                "epoch."
+            )
+        self.number = int(epoch)
+
+    def begin(self):
+        """First step of the next pass, which from now on is the one after it."""
+        self.number += 1
+        return self.first(self.number - 1)
 
     def first(self, number):
         """First step of pass number `number`, counted in this shard's own batches."""

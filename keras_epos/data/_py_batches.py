@@ -42,7 +42,7 @@ class PyBatches(keras.utils.PyDataset):
         self._inputs, self._labels, self._indices, self._passes = inputs, labels, indices, passes
         self._load = load and _of_text(load)
         self._recover = load and Replacement(inputs, labels, self._load, indices, replace)
-        self._pass, self._places = 0, {}
+        self._places = {}
         self._begun = {}  # step: a future of its batch
         self._choosing = threading.Lock()
         self._reader = concurrent.futures.ThreadPoolExecutor(1)
@@ -57,9 +57,8 @@ class PyBatches(keras.utils.PyDataset):
     def num_batches(self):
         """Batches of a pass, or `None`. Keras reads it when it starts anew; to look at it, use `len`."""
         with self._choosing:
-            self._pass += len(self._places) == self._passes.steps
-            self._places.clear()
-            self._begun.clear()
+            self._passes.number += len(self._places) == self._passes.steps
+            self._forget()
         return None if self._passes.endless else self._passes.steps
 
     def __getitem__(self, index):
@@ -68,13 +67,23 @@ class PyBatches(keras.utils.PyDataset):
         with self._choosing:
             place = index if self._passes.endless else self._places.setdefault(index, len(self._places))
             wanted = range(place, min(place + 1 + _AHEAD, self._passes.steps))
-            first = self._passes.first(self._pass)
+            first = self._passes.first(self._passes.number)
             steps = [self._passes.global_step(first + number) for number in wanted]
             for step in steps:
                 if step not in self._begun:
                     self._begun[step] = self._reader.submit(self._begin, step)
             batch = self._begun.pop(steps[0])
         return batch.result() if self._load is None else stacked([sample.result() for sample in batch.result()])
+
+    def start_epoch(self, epoch):
+        """Let the next pass be that of an epoch, from 0; what `keras_epos.Resume` calls."""
+        with self._choosing:
+            self._passes.start_epoch(epoch)
+            self._forget()
+
+    def _forget(self):
+        self._places.clear()
+        self._begun.clear()
 
     def _begin(self, step):
         """Read a batch, and return it or, where its samples are to be loaded, their futures."""

@@ -1,7 +1,5 @@
 """Batches as a `tf.data.Dataset`, for Keras on TensorFlow."""
 
-import itertools
-
 import numpy as np
 from keras import tree
 
@@ -45,7 +43,9 @@ def tf_batches(inputs, labels, indices, load, passes, replace):
         # A strategy would share out the batches of this shard once more, and drop those of the others.
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
-    return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
+    dataset = dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
+    dataset.start_epoch = passes.start_epoch
+    return dataset
 
 
 def without_tuning():
@@ -67,10 +67,9 @@ def _step_numbers(passes):
 
     if passes.endless:
         return tf.data.Dataset.range(passes.first(0), np.iinfo(np.int64).max)
-    begun = itertools.count()
 
     def first_of_pass(_):
-        first = tf.numpy_function(lambda: np.int64(passes.first(next(begun))), [], tf.int64)
+        first = tf.numpy_function(lambda: np.int64(passes.begin()), [], tf.int64)
         return tf.data.Dataset.range(passes.steps).map(lambda n: tf.ensure_shape(first, ()) + n)
 
     return tf.data.Dataset.from_tensors(0).flat_map(first_of_pass)

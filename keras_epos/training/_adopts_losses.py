@@ -18,6 +18,7 @@ from keras_epos.training._loss_structure import resolved, warn_of_classification
 from keras_epos.training._means import EpochLoss, LossOfEachOutput, MeasuredMean
 from keras_epos.training._optimizers import by_part, decayed, scaled
 from keras_epos.training._pairs_watch import refuse_cut_targets, watched
+from keras_epos.training._stream_watch import StreamWatch
 
 
 class AdoptsLosses(KnownArguments):
@@ -225,6 +226,8 @@ class AdoptsLosses(KnownArguments):
             arguments["validation_data"] = as_keras_takes(validation[0]), *validation[1:]
         if self._embedding_losses:
             callbacks = watched(callbacks, y)
+        if hasattr(x, "passes") and not isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks = [*keras.tree.flatten(callbacks or []), StreamWatch(x.passes)]
         if not can_be_shuffled(x):
             # Keras would warn of its own default.
             arguments.setdefault("shuffle", False)
