@@ -89,8 +89,8 @@ def _damage(place):
     try:
         lines = (place / SUMS).read_text().splitlines()
         sums = dict(reversed(line.split("  ", 1)) for line in lines)
-        if not sums:
-            return f"{SUMS} is empty"
+        if sums.keys() != {path.name for path in place.iterdir()} - {SUMS}:
+            return "its files are not those that were written"
         changed = [name for name, value in sums.items() if _sum(place / name) != value]
     except (OSError, ValueError) as error:
         return f"{getattr(error, 'filename', None) or SUMS} cannot be read"
