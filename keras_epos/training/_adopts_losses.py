@@ -10,6 +10,7 @@ import numpy as np
 from keras_epos._checks import integer
 from keras_epos._config import KnownArguments
 from keras_epos._keras_private import DotNotTrackScope
+from keras_epos._shares import predict_in_shares
 from keras_epos.losses import _replicas as replicas
 from keras_epos.losses._recording import recording
 from keras_epos.training import _micro_batches, _replica_step
@@ -283,8 +284,14 @@ class AdoptsLosses(KnownArguments):
         return super().test_on_batch(*arguments, **named)
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
-        """As `keras.Model.predict`. Strings may also be an array of NumPy, or a list."""
-        return super().predict(as_keras_takes(x), batch_size, verbose, steps, callbacks)
+        """As `keras.Model.predict`. Strings may also be an array of NumPy, or a list.
+
+        On several devices of JAX the rows of arrays need not divide by them; the batches of a data set must.
+        """
+        x, arguments = as_keras_takes(x), {"verbose": verbose, "steps": steps, "callbacks": callbacks}
+        if all(hasattr(part, "shape") and np.ndim(part) for part in keras.tree.flatten(x)):
+            return predict_in_shares(super().predict, x, batch_size, **arguments)
+        return super().predict(x, batch_size, **arguments)
 
     def get_compile_config(self):
         if not self.compiled:
