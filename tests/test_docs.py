@@ -3,8 +3,10 @@
 import ast
 import doctest
 import inspect
+import os
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 import keras
@@ -186,6 +188,16 @@ def test_the_programs_about_protocols_run(capsys):
     assert "found at 10 % false alarms" in shown
 
 
+def test_the_program_about_resuming_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (program,) = programs("resume.md")
+    names = {}, {}
+    for one in names:
+        exec(program.replace("epochs=4", "epochs=1"), one)
+    assert "Resume: run goes on after epoch 1 of 1." in capsys.readouterr().out
+    assert names[0]["history"].history == names[1]["history"].history
+
+
 def test_the_programs_about_verification_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {}
@@ -267,7 +279,7 @@ def test_the_programs_about_thresholds_run(tmp_path, monkeypatch, capsys):
 
 def examples():
     """Name of a public object, the object, and what doctest finds in its docstring."""
-    parser, names = doctest.DocTestParser(), {**shared_names(), "np": np}
+    parser, names = doctest.DocTestParser(), {**shared_names(), "np": np, "os": os, "tempfile": tempfile}
     for package in (
         keras_epos,
         keras_epos.collapse,

@@ -1,10 +1,11 @@
 """Checkpoints in a folder: each of them whole, and known to be."""
 
 import hashlib
+import itertools
 import os
 import re
+import secrets
 import shutil
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -34,8 +35,10 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         for left in self.folder.glob(f"{_UNFINISHED}*"):  # by a process that was killed
             shutil.rmtree(left)
-        place, beside = self.folder / f"epoch-{epoch:05}", Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.folder))
+        place = self.folder / f"epoch-{epoch:05}"
+        beside = self.folder / f"{_UNFINISHED}{secrets.token_hex(4)}"
         try:
+            beside.mkdir()
             save(beside)
             sums = "".join(f"{_sum(path)}  {path.name}\n" for path in sorted(beside.iterdir()))
             (beside / SUMS).write_text(sums)
@@ -56,13 +59,13 @@ class Checkpoints:
             ValueError: If all are damaged.
         """
         there = self._all()
-        for place in there:
+        for place, before in itertools.zip_longest(there, there[1:]):
             damage = _damage(place)
             if damage is None:
                 return place
-            if place is not there[-1]:
+            if before is not None:
                 warnings.warn(
-                    f"The checkpoint {place} is damaged ({damage}); the one before is taken: {there[-1].name}.",
+                    f"The checkpoint {place} is damaged ({damage}); the one before is taken: {before.name}.",
                     stacklevel=2,
                 )
         if there:

@@ -55,9 +55,12 @@ class Resume(KnownArguments, keras.callbacks.Callback):
             checkpoints that are damaged, this is not the first callback, or epochs are not passes of `batches`.
 
     Examples:
+        >>> folder = tempfile.mkdtemp()
         >>> batches = keras_epos.data.balanced_batches(images, labels, 4, 4)
         >>> resume = keras_epos.Resume(folder, batches)
         >>> history = model.fit(batches, epochs=2, callbacks=[resume], verbose=0)
+        >>> sorted(os.listdir(folder))
+        ['epoch-00001', 'epoch-00002']
     """
 
     def __init__(self, folder, batches):
