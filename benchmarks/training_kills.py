@@ -320,7 +320,7 @@ def train(name, place, last, callback):
     of_losses = {id(weight) for loss in model._loss_state for weight in getattr(loss, "weights", ())}
     # On JAX Keras looks at the first batch before all.
     steps = range(begun.first_step, EPOCHS * STEPS)
-    found = {f"rows of a batch:{step}": DRAWN[step] for step in steps}
+    found = {f"rows of a batch:{step}": DRAWN.get(step, np.empty(0, int)) for step in steps}
     for number, one in enumerate(model.variables):
         kind = "memory and tree" if id(one) in of_losses else "weights and seeds"
         found[f"{kind}:{number}"] = keras.ops.convert_to_numpy(one)

@@ -246,7 +246,9 @@ def harmed(path, how):
 
 
 def write(path):
-    (path / "values").write_text("some values of a checkpoint")
+    # Two sums of one length: cut in the middle a file of them is a whole one, of one file.
+    for name in ("values", "others"):
+        (path / name).write_text(f"the {name} of a checkpoint")
 
 
 @pytest.mark.parametrize("name", ["values", SUMS])
