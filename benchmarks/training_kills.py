@@ -3,7 +3,7 @@
     pip install -e ".[cpu]"
     python benchmarks/training_kills.py                                       # 100 kills and 100 damages
     python benchmarks/training_kills.py --recipes hierarchy --kills 10 --damages 10
-    python benchmarks/training_kills.py --callback BackupAndRestore --kills 10 --damages 0
+    python benchmarks/training_kills.py --callback BackupAndRestore --kills 9
     KERAS_BACKEND=jax python benchmarks/training_kills.py --kills 9 --damages 3
 
 The recipes take turns. Each trains once to its end. Then it is killed (SIGKILL) at a moment drawn from the time between
@@ -66,6 +66,8 @@ def main():
         recipe, folder, last = args.train
         train(recipe, Path(folder), int(last), args.callback)
         return
+    if args.callback != "Resume":
+        args.damages = 0  # of its checkpoint there is no other
     chance = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as folder:
         runs = {name: Runs(Path(folder), name, args) for name in args.recipes}

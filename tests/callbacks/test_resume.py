@@ -14,7 +14,7 @@ from keras_epos.callbacks._checkpoints import SUMS, Checkpoints
 from keras_epos.curriculum import StagedBatches
 from keras_epos.data import AnchorNeighborIndices, balanced_batches, batches
 
-EPOCHS = 4
+EPOCHS = 3
 IS_TENSORFLOW = keras.backend.backend() == "tensorflow"
 LABELS = np.arange(48) % 6
 ROWS = (np.eye(6)[LABELS] + np.random.default_rng(0).normal(size=(48, 6))).astype("float32")
@@ -57,7 +57,7 @@ def memory(folder):
 def hierarchy(folder):
     indices = AnchorNeighborIndices(LABELS, 2, 2, 4)
     data = batches(ROWS, indices, steps=3)
-    rebuild = keras_epos.HierarchyRebuild(ROWS, LABELS, indices=indices, every=3)
+    rebuild = keras_epos.HierarchyRebuild(ROWS, LABELS, indices=indices, every=2)
     model = network(keras_epos.HierarchicalTripletLoss(6), loss_optimizer=keras.optimizers.SGD(0.1))
     monitor = keras_epos.CollapseMonitor(ROWS, LABELS, every=2)
     return model, data, [keras_epos.Resume(folder, data), rebuild, monitor]
@@ -67,7 +67,7 @@ def neighbors(folder):
     """A tree that no loss keeps; and a start that the end looks back to."""
     indices = AnchorNeighborIndices(LABELS, 2, 2, 4)
     data = batches(ROWS, indices, steps=3)
-    rebuild = keras_epos.HierarchyRebuild(ROWS, LABELS, indices=indices, every=3)
+    rebuild = keras_epos.HierarchyRebuild(ROWS, LABELS, indices=indices, every=2)
     recall = keras_epos.RecallAtK(ROWS, LABELS, k=(1,), metrics="recall", baseline=False)
     best = keras_epos.BestInterpolation(recall, shares=(0, 0.5, 1))
     stop = keras.callbacks.EarlyStopping("loss", patience=9, restore_best_weights=True)
@@ -76,7 +76,7 @@ def neighbors(folder):
 
 def curriculum(folder):
     parts = np.arange(48) // 6 % 3
-    data = StagedBatches(ROWS, LABELS, parts, epochs=(2, 1, 1), classes_per_batch=3, samples_per_class=2, steps=3)
+    data = StagedBatches(ROWS, LABELS, parts, epochs=(1, 1, 1), classes_per_batch=3, samples_per_class=2, steps=3)
     return network("triplet"), data, [keras_epos.Resume(folder, data), keras_epos.StageByEpoch(data)]
 
 
@@ -112,15 +112,10 @@ on_tensorflow = pytest.mark.backend("tensorflow", reason="the same callback on a
 def test_a_resumed_run_is_the_uninterrupted_one(make, tmp_path, capsys):
     whole = run(make, tmp_path / "whole")
     folder = tmp_path / "killed"
-    assert run(make, folder, (2, 1)) is None
-    if make is memory and IS_TENSORFLOW:
-        shutil.rmtree(folder)
-        assert run(make, folder, (0, 2)) is None
-        assert run(make, folder, (1, 0)) is None
-        assert run(make, folder, (2, 1)) is None
+    assert run(make, folder, (1, 1)) is None
     assert_same(run(make, folder), whole)
-    assert "goes on after epoch 2 of 4" in capsys.readouterr().out
-    assert sorted(path.name for path in folder.iterdir()) == ["epoch-00003", "epoch-00004"]
+    assert "goes on after epoch 1 of 3" in capsys.readouterr().out
+    assert sorted(path.name for path in folder.iterdir()) == ["epoch-00002", "epoch-00003"]
     if make in (memory, neighbors):  # A program that is started after its end trains nothing, and has the same result.
         assert_same(run(make, folder), whole)
 
