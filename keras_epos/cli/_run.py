@@ -72,7 +72,8 @@ class Run:
     def _remove_checkpoints(self):
         shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
         for path in self.folder.glob(".????????-*"):  # what killed processes were writing
-            path.unlink()
+            if path.is_file():
+                path.unlink()
 
 
 def _read(folder):

@@ -194,6 +194,7 @@ def test_a_run_that_a_callback_stopped_stays_stopped(tmp_path):
     assert len(fit(again, data, resume, epochs=10)["loss"]) == 10
 
 
+@on_tensorflow
 def test_a_run_that_goes_on_with_its_first_batches_is_told(tmp_path):
     def backup():
         return keras.callbacks.BackupAndRestore(tmp_path / "backup")
