@@ -78,8 +78,8 @@ class Resume(KnownArguments, keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self._restored, self._done, self._has_begun = None, None, False
         self._check_place()
-        self._check_steps()
         self._description = described(self.model, self.batches)
+        self._check_steps()
         checkpoint = self._checkpoints.newest()
         if checkpoint is None:
             return
@@ -154,7 +154,7 @@ class Resume(KnownArguments, keras.callbacks.Callback):
     def _check_steps(self):
         """An epoch that is part of a pass would begin in the middle of one."""
         steps = (self.params or {}).get("steps")
-        own = getattr(self.batches, "description", {}).get("steps")
+        own = (self._description["batches"] or {}).get("steps")
         if steps is not None and own is not None and steps != own:
             raise ValueError(
                 f"`batches` must have the steps of an epoch. Received: {own} steps, and {steps} in `fit`. Leave "
@@ -170,7 +170,7 @@ def described(model, batches):
         "loss": _config(model.loss),
         # Of an optimizer that has made steps the learning rate may have been changed on the way.
         "optimizer": None if has_stepped(model) else _config(model.optimizer),
-        "batches": getattr(batches, "description", None),
+        "batches": batches.describe() if hasattr(batches, "describe") else None,
     }
     return json.loads(json.dumps(found))
 

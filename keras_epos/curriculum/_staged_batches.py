@@ -113,8 +113,7 @@ class StagedBatches(keras.utils.PyDataset):
     def num_batches(self):
         return self._steps
 
-    @property
-    def description(self):
+    def describe(self):
         """What the batches depend on, beside the inputs, in plain JSON: by this `Resume` knows its run again."""
         content = hashlib.sha256(np.ascontiguousarray(self.labels))
         content.update(self.weights)

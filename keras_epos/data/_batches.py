@@ -1,6 +1,7 @@
 """Batches for `fit` on every backend: the rows that a stream of indices names, read and loaded."""
 
 import dataclasses
+import functools
 import hashlib
 import math
 
@@ -106,7 +107,7 @@ def batches(
         labels = np.column_stack([labels.astype(np.int64), np.arange(len(labels))])
     engine = tf_batches if keras.backend.backend() == "tensorflow" else PyBatches
     dataset = engine(inputs, labels, indices, load, passes, replace=on_error == "skip")
-    dataset.passes, dataset.description = passes, described(indices, passes)
+    dataset.passes, dataset.describe = passes, functools.partial(described, indices, passes)
     return dataset
 
 
