@@ -121,8 +121,11 @@ class Runs:
         return self.compared(place)
 
     def damage(self, how, chance):
-        place = self.folder / f"{self.name} damaged"
-        self.run(place, last=chance.randint(2, EPOCHS - 1))
+        last = chance.randint(2, EPOCHS - 1)
+        place, ended = self.folder / f"{self.name} damaged", self.folder / f"{self.name} ended after {last}"
+        if not ended.exists():
+            self.run(ended, last=last)
+        shutil.copytree(ended, place)
         checkpoint = sorted((place / "run").glob("epoch-*"))[-1]
         harm(checkpoint, how, chance)
         found = self.compared(place, f"the one before is taken: epoch-{int(checkpoint.name[6:]) - 1:05}")
