@@ -42,6 +42,7 @@ setup(
         "hub": ["keras-hub>=0.32"],
         "faiss": ["faiss-cpu>=1.12"],
         "lancedb": ["lancedb>=0.40", "pyarrow>=16"],
+        "ray": ["ray[data]>=2.50", "pyarrow>=16"],
         "qdrant": ["qdrant-client>=1.16"],
         "onnx": ONNX,
         "openvino": OPENVINO,
