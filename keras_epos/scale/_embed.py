@@ -143,6 +143,13 @@ class _Writer:
                 f"`embedder` must return one embedding and error for each of {len(table)} images. Received: embeddings "
                 f"of shape {embeddings.shape}, {len(errors)} errors."
             )
+        is_fine = np.isfinite(embeddings).all(axis=1) | [error is not None for error in errors]
+        if not is_fine.all():
+            raise ValueError(
+                "`embedder` must return finite embeddings, or an error. Received: NaN or infinity in row "
+                f"{start + int(np.argmin(is_fine))} of {file}, without one."
+            )
+        embeddings = embeddings.astype(np.float16 if embeddings.dtype == np.float16 else np.float32)
         shards.write(self._output, number, table, embeddings, errors, self._job)
 
 

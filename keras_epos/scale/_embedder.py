@@ -1,6 +1,7 @@
 """From encoded images to embeddings in any process: what a worker unpickles, with its model loaded once."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -23,8 +24,8 @@ class Embedder:
     """A picklable function from a batch of images to their embeddings: `dataset.map_batches(embedder)` of Ray Data.
 
     It holds where the model is, and neither weights nor engine, so it is small to send. A process loads the model at
-    its first batch, refuses a file that has changed since the embedder was made, and keeps it. It works without Ray:
-    `embedder({"path": paths})`.
+    its first batch and keeps it. It refuses a file that has changed since the embedder was made, and another backend.
+    It works without Ray: `embedder({"path": paths})`.
 
     Images are decoded and resized as `keras_epos.data.decode_and_resize` does it, in threads, while the batch before is
     embedded. One that cannot be read gets a row of NaN and the reason in `error`; no row is dropped.
@@ -54,7 +55,7 @@ class Embedder:
         self.path = Path(model).absolute()
         self.dtype = one_of("dtype", dtype, ("float32", "float16"))
         self.batch_size = integer("batch_size", batch_size, 1)
-        self._loaded = None
+        self._loaded, self._backend = None, keras.backend.backend()
         if self.path.is_dir():
             self._format, self._file, self.fingerprint, shape = _exported(self.path, format)
             if image_size is not None and tuple(np.broadcast_to(image_size, 2)) != tuple(shape[:2]):
@@ -72,7 +73,7 @@ class Embedder:
             loaded = _keras_model(self.path)
             self.fingerprint = fingerprint_of(loaded)
             shape = image_shape_of(loaded, image_size, embed_bytes=True)
-            self._loaded = _by_keras(loaded), _decoder(shape[:2])
+            self._loaded = _by_keras(loaded), _decoder(tuple(shape[:2]))
         if shape[2] != 3:
             raise ValueError(f"`model` must take RGB images. Received: a model of images with {shape[2]} channels.")
         self.image_size, self._digest = tuple(shape[:2]), digest_of(self._weights)
@@ -113,6 +114,12 @@ class Embedder:
         return {**kept, "embedding": rows, "error": errors}
 
     def _load(self):
+        if keras.backend.backend() != self._backend:
+            raise ValueError(
+                f"The backend of Keras must be {self._backend!r}, with which the embedder was made. Received: "
+                f"{keras.backend.backend()!r} in this process. For the workers of Ray set it by "
+                f'runtime_env={{"env_vars": {{"KERAS_BACKEND": "{self._backend}"}}}}.'
+            )
         if digest_of(self._weights) != self._digest:
             raise ValueError(
                 f"`model` must be the file that the embedder was made with. Received: {self._file}, which has changed "
@@ -164,6 +171,7 @@ def _from(name, decode):
     return load
 
 
+@functools.cache
 def _decoder(size):
     """`decode_and_resize` to a size, from bytes to a NumPy array."""
     if keras.backend.backend() != "tensorflow":

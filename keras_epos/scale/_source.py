@@ -133,14 +133,14 @@ def _check_columns(file, schema):
         raise ValueError(
             f"`source` must have a column `path` or `bytes`. Received: {file} with the columns {schema.names}."
         )
-    name = "id" if "id" in schema.names else "path"
-    kind = schema.field(name).type if name in schema.names else None
-    is_text = kind is not None and (pa.types.is_string(kind) or pa.types.is_large_string(kind))
-    if not is_text and (kind is None or name == "path" or not pa.types.is_integer(kind)):
-        raise ValueError(
-            "`source` must have a column `id` of strings or integers, or else `path` of strings. Received: "
-            f"{file} with {schema.names}, {name} of type {kind}."
-        )
+    own = "id" if "id" in schema.names else "path"
+    for name in (own, *(["label"] if "label" in schema.names else [])):
+        kind = schema.field(name).type if name in schema.names else pa.null()
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)):
+            raise ValueError(
+                f"`source` must have a column `{name if name == 'label' else 'id'}` of strings or integers, or `path` "
+                f"in the place of ids. Received: {file} with the columns {schema.names}, {name} of type {kind}."
+            )
 
 
 def _write_list(place, paths, size):
