@@ -21,11 +21,12 @@ from keras_epos.serving._formats import ENGINES
 
 
 class Embedder:
-    """A picklable function from a batch of images to their embeddings: `dataset.map_batches(embedder)` of Ray Data.
+    """A picklable function from a batch of images to their embeddings, for the workers of `embed` and of pipelines.
 
     It holds where the model is, and neither weights nor engine, so it is small to send. A process loads the model at
     its first batch and keeps it. It refuses a file that has changed since the embedder was made, and another backend.
-    It works without Ray: `embedder({"path": paths})`.
+    It works without Ray: `embedder({"path": paths})`. In a pipeline of Ray Data each actor makes its own:
+    `dataset.map_batches(Embedder, fn_constructor_args=["birds.keras"], compute=ray.data.ActorPoolStrategy(size=8))`.
 
     Images are decoded and resized as `keras_epos.data.decode_and_resize` does it, in threads, while the batch before is
     embedded. One that cannot be read gets a row of NaN and the reason in `error`; no row is dropped.
