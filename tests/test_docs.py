@@ -232,7 +232,8 @@ def test_the_programs_about_many_images_run(tmp_path, monkeypatch, capsys):
     """But for Ray, in whose place this process writes the parts."""
     pytest.importorskip("lancedb", reason="LanceDB is not installed")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("keras_epos.scale._embed._run", lambda parts, writer, *_: [writer(*part) for part in parts])
+    in_this_process = lambda parts, writer, *_: [writer(*part) for part in parts]  # noqa: E731
+    monkeypatch.setattr("keras_epos.scale._embed._by_ray", lambda: in_this_process)
     names = {}
     for program in programs("scale.md"):
         exec(program, names)

@@ -171,9 +171,9 @@ class LanceGallery(Answers):
                 the table. Nothing is added then.
         """
         self._check_newest()
-        if self._table is None and self.fingerprint is None:
-            self.fingerprint = shards.fingerprint
-        self._check_fingerprint(shards.fingerprint, "shards.fingerprint")
+        is_free = self._table is None and self.fingerprint is None
+        if not is_free:
+            self._check_fingerprint(shards.fingerprint, "shards.fingerprint")
         if self.dim not in (None, shards.dim):
             raise ValueError(
                 f"`shards` must have the {self.dim} dimensions of the gallery. Received: shards of {shards.dim} "
@@ -181,6 +181,7 @@ class LanceGallery(Answers):
             )
         added, waiting = 0, not_in_table(shards.files, self._all_ids(), self._present)
         if waiting:
+            self.fingerprint = shards.fingerprint
             self._prepare(shards.dim, [])
         for some, number in together(waiting, _SHARDS):
             first = max(time.time_ns(), self._last + 1)

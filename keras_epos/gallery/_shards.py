@@ -182,8 +182,11 @@ def read_job(folder):
 
 def names_in(folder):
     """Names of the shards that are there."""
-    with os.scandir(folder / "shards") as entries:
-        return {entry.name for entry in entries if entry.name.endswith(".parquet")}
+    try:
+        with os.scandir(folder / "shards") as entries:
+            return {entry.name for entry in entries if entry.name.endswith(".parquet")}
+    except FileNotFoundError:
+        return set()
 
 
 def path_of(folder, number):

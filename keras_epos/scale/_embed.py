@@ -56,6 +56,8 @@ def embed(source, embedder, output, *, part=4096, actors=1, **options):
     """
     integer("part", part, 1)
     pool = [integer("actors", one, 1) for one in np.atleast_1d(actors).tolist()]
+    if len(pool) > 2 or pool[0] > pool[-1]:
+        raise ValueError(f"`actors` must be an integer or (least, most). Received: actors={actors!r}.")
     if not callable(embedder) or not isinstance(getattr(embedder, "fingerprint", None), str):
         raise ValueError(
             "`embedder` must be a keras_epos.scale.Embedder, or a function with a `fingerprint`. Received: embedder of "
@@ -74,33 +76,40 @@ def embed(source, embedder, output, *, part=4096, actors=1, **options):
         "parts": len(parts),
     }
     job["job"] = hashlib.sha256(json.dumps(job).encode()).hexdigest()
-    shards.begin(output, job)
-    source.prepare(part)
     done = shards.names_in(output)
     todo = [one for one in parts if shards.path_of(output, one[0]).name not in done]
+    run = _by_ray() if todo else None
+    shards.begin(output, job)
+    source.prepare(part)
     if todo:
-        _run(todo, _Writer(embedder, output, job["job"]), pool, options)
+        run(todo, _Writer(embedder, output, job["job"]), pool, options)
     shards.remove_leftovers(output)
     return shards.Shards(output)
 
 
-def _run(parts, writer, pool, options):
+def _by_ray():
+    """A function that has the parts written, or an error before anything is begun."""
     try:
         import ray.data
     except ImportError as error:
         raise ImportError("`embed` needs Ray: `pip install keras-epos[ray]`.") from error
-    rows = [{"number": number, "file": file, "start": start, "stop": stop} for number, file, start, stop in parts]
-    planned = ray.data.from_items(rows, override_num_blocks=min(len(rows), _BLOCKS))
-    # A class, which makes actors of it, of which each unpickles the writer once.
-    written = planned.map_batches(
-        _Actor,
-        fn_constructor_args=(writer,),
-        batch_size=1,
-        compute=ray.data.ActorPoolStrategy(min_size=pool[0], max_size=pool[-1]),
-        **options,
-    )
-    for _ in written.iter_batches(batch_size=None):
-        pass
+
+    def run(parts, writer, pool, options):
+        names = ("number", "file", "start", "stop")
+        rows = [dict(zip(names, part, strict=True)) for part in parts]
+        planned = ray.data.from_items(rows, override_num_blocks=min(len(rows), _BLOCKS))
+        # A class, which makes actors of it, of which each unpickles the writer once.
+        written = planned.map_batches(
+            _Actor,
+            fn_constructor_args=(writer,),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(min_size=pool[0], max_size=pool[-1]),
+            **options,
+        )
+        for _ in written.iter_batches(batch_size=None):
+            pass
+
+    return run
 
 
 class _Actor:

@@ -27,10 +27,10 @@ class Bytes:
 
 
 def in_this_process(parts, writer, pool, options):
-    """What `_embed._run` does by Ray."""
+    """What `_embed._by_ray()` does."""
     for part in parts:
         writer(*part)
 
 
 def without_ray(monkeypatch):
-    monkeypatch.setattr(_embed, "_run", in_this_process)
+    monkeypatch.setattr(_embed, "_by_ray", lambda: in_this_process)

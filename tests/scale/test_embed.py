@@ -171,8 +171,9 @@ def test_refused_sources(tmp_path, files, monkeypatch):
             embed(source, Bytes(), tmp_path / f"out of {source}"[:60])
     with pytest.raises(ValueError, match="`embedder` must be"):
         embed(files, lambda batch: batch, tmp_path / "out")
-    with pytest.raises(ValueError, match="`actors` must be"):
-        embed(files, Bytes(), tmp_path / "out", actors=0)
+    for actors in (0, (3, 2), (1, 2, 3), 1.5):
+        with pytest.raises(ValueError, match="`actors` must be"):
+            embed(files, Bytes(), tmp_path / "out", actors=actors)
 
 
 def test_refused_embedders(tmp_path, files, monkeypatch):
@@ -214,6 +215,7 @@ def test_without_ray(tmp_path, files, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray.data", None)
     with pytest.raises(ImportError, match=r"keras-epos\[ray\]"):
         embed(files, Bytes(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 class Dies(Bytes):
