@@ -14,7 +14,7 @@ import numpy as np
 from keras_epos._checks import integer, one_of
 from keras_epos._outputs import choose
 from keras_epos.data import decode_and_resize
-from keras_epos.data._inputs import describe_error, is_encoded
+from keras_epos.data._inputs import describe_error
 from keras_epos.gallery._fingerprint import fingerprint_of
 from keras_epos.serving._export import image_shape_of
 from keras_epos.serving._formats import ENGINES
@@ -157,15 +157,9 @@ def _embedded(inputs, embed, load, size, batch_size):
 def _from(name, decode):
     """A function from an entry of the column to `(image, None)` or `(None, why there is none)`."""
 
-    def contents_of(entry):
-        if name == "path":
-            return Path(os.fsdecode(entry)).read_bytes()
-        # What is no image must not be taken for the path of one.
-        return entry if is_encoded(entry) else b"\0" + entry
-
     def load(entry):
         try:
-            return decode(contents_of(entry)), None
+            return decode(entry if name == "bytes" else Path(os.fsdecode(entry)).read_bytes()), None
         except Exception as error:  # of many kinds, from inside of decoders
             return None, " ".join(describe_error(error).split())
 
