@@ -60,10 +60,12 @@ class Shards:
         self._rows = sum(one["rows"] for one in about)
         self.num_unreadable = sum(one["unreadable"] for one in about)
         self.dim = about[0]["dim"]
-        if self._rows != job["rows"] or any(one["job"] != job["job"] for one in about):
+        strange = next((k for k, one in enumerate(about) if (one["job"], one["number"]) != (job["job"], k)), None)
+        if strange is not None or self._rows != job["rows"]:
+            what = f"{self._rows} rows for {job['rows']}" if strange is None else f"another {self.files[strange].name}"
             raise ValueError(
-                f"`folder` must hold the shards of one job. Received: folder={str(folder)!r} with {self._rows} rows "
-                f"for the {job['rows']} of its job.json, or files of another job. Embed into an empty folder."
+                f"`folder` must hold the shards of its job, each in its place. Received: folder={str(folder)!r} with "
+                f"{what}. Remove that file, or embed into an empty folder."
             )
 
     def __len__(self):
@@ -133,7 +135,7 @@ def write(folder, number, columns, embeddings, errors, job):
     values = pa.array(np.ascontiguousarray(embeddings).reshape(-1))
     vectors = pa.FixedSizeListArray.from_arrays(values, dim, mask=pa.array(is_bad))
     columns = columns.append_column("error", pa.array(list(errors), pa.string())).append_column("embedding", vectors)
-    about = {"rows": len(embeddings), "unreadable": int(is_bad.sum()), "dim": dim, "job": job}
+    about = {"number": number, "rows": len(embeddings), "unreadable": int(is_bad.sum()), "dim": dim, "job": job}
     columns = columns.replace_schema_metadata({_KEY: json.dumps(about)})
     replace(path_of(folder, number), lambda path: parquet.write_table(columns, path, use_dictionary=False))
 

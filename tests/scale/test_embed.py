@@ -1,5 +1,6 @@
 """A job of parts: planned the same each time, gone on with, refused for another; and by Ray with a worker that dies."""
 
+import json
 import os
 import signal
 import sys
@@ -200,11 +201,16 @@ def test_folders_of_something_else_are_refused(tmp_path, files, monkeypatch):
     with pytest.raises(ValueError, match="without a job"):
         Shards(tmp_path)
     shards = embed(files, Bytes(), tmp_path / "out", part=5)
-    os.replace(shards.files[4], shards.files[0])
-    embed(files[:3], Bytes(), tmp_path / "other", part=5)
-    os.replace(tmp_path / "other" / "shards" / "part-00000000.parquet", shards.files[4])
-    with pytest.raises(ValueError, match="must hold the shards of one job"):
-        Shards(tmp_path / "out")
+    other = embed(files[:5], Bytes(), tmp_path / "other", part=5)
+    # One of another job, and one of the same in another place.
+    for strange in (other.files[0], shards.files[1]):
+        shards.files[0].write_bytes(strange.read_bytes())
+        with pytest.raises(ValueError, match=r"each in its place.* another part-00000000\.parquet"):
+            Shards(tmp_path / "out")
+    job = json.loads((tmp_path / "other" / "job.json").read_text())
+    (tmp_path / "other" / "job.json").write_text(json.dumps({**job, "rows": 6}))
+    with pytest.raises(ValueError, match="with 5 rows for 6"):
+        Shards(tmp_path / "other")
     (tmp_path / "out" / "job.json").unlink()
     with pytest.raises(ValueError, match="must be an empty folder"):
         embed(files, Bytes(), tmp_path / "out", part=5)
