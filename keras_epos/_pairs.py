@@ -178,33 +178,6 @@ def hinge(violation):
     return ops.where(is_at_rest(violation), ops.zeros_like(violation), violation)
 
 
-def entries_where(values, indices, mask):
-    """Entries of a matrix `(A, R)` at `indices` `(A, K)`, of which only those under `mask` `(A, K)` mean something.
-
-    Of few entries under the mask many more could be gathered; scattering back only these is quicker.
-    """
-
-    if keras.backend.backend() == "jax":  # as in `products_of_all`
-        return ops.take_along_axis(values, indices, axis=-1)
-
-    @ops.custom_gradient
-    def gathered(values):
-        def gradient(*derivatives, upstream=None):
-            by_entries = derivatives[0] if upstream is None else upstream
-            columns = ops.arange(ops.shape(values)[-1], dtype="int32")[None, :]
-
-            def scatter(column, here, total):
-                chosen = columns == ops.take_along_axis(indices, column, axis=-1)
-                added = ops.where(ops.any(here, -1, True), ops.take_along_axis(by_entries, column, axis=-1), 0)
-                return (total + ops.where(chosen, added, 0),)
-
-            return for_each_true(mask, scatter, (ops.zeros_like(values),))[0]
-
-        return ops.take_along_axis(values, indices, axis=-1), gradient
-
-    return gathered(values)
-
-
 def for_each_true(mask, step, state):
     """Visit the true entries of each row of `mask`, one after another, all rows side by side.
 
@@ -213,22 +186,22 @@ def for_each_true(mask, step, state):
 
     Args:
         mask: `(A, K)` booleans.
-        step: `step(column, here, *state) -> state`, with the visited column `(A, 1)` of each row and the same as
-            a one-hot mask `(A, K)`, all false in rows that are done.
+        step: `step(column, here, some, *state) -> state`, with the visited column `(A, 1)` of each row, the same as a
+            one-hot mask `(A, K)`, and `(A, 1)` whether there is one; in rows that are done both are false.
         state: Tuple of tensors.
 
     Returns:
         The last state.
     """
-    columns = ops.arange(ops.shape(mask)[-1], dtype="int32")[None, :]
+    number = ops.shape(mask)[-1]
+    columns = ops.arange(number, dtype="int32")[None, :]
 
-    def some_left(left, *state):
-        return ops.any(left)
-
-    def visit(left, *state):
+    def first(left):
         # The first one left; XLA's argmax takes longer.
-        column = ops.min(ops.where(left, columns, ops.shape(mask)[-1] - 1), axis=-1, keepdims=True)
-        here = ops.logical_and(left, columns == column)
-        return ops.logical_and(left, ops.logical_not(here)), *step(column, here, *state)
+        return ops.min(ops.where(left, columns, number), axis=-1, keepdims=True)
 
-    return ops.while_loop(some_left, visit, (mask, *state))[1:]
+    def visit(column, *state):
+        state = step(ops.minimum(column, number - 1), columns == column, column < number, *state)
+        return first(ops.logical_and(mask, columns > column)), *state
+
+    return ops.while_loop(lambda column, *state: ops.any(column < number), visit, (first(mask), *state))[1:]

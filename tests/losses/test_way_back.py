@@ -8,7 +8,7 @@ from keras import ops
 from loss_cases import numpy, tensor, value_and_gradients
 
 import keras_epos
-from keras_epos._pairs import entries_where, products_of_all
+from keras_epos._pairs import products_of_all
 
 RANDOM = np.random.default_rng(0)
 
@@ -39,6 +39,7 @@ def test_all_pairs_take_one_product_each_way():
 def test_a_negative_for_each_of_all_positives_is_not_scattered_by_the_square():
     found = operations(keras_epos.TripletLoss())
     assert found["MatMul"] == 2
+    # By pairs that stand in the graph once, and not by all entries of a matrix.
     assert not {"UnsortedSegmentSum", "ScatterNd", "TensorScatterAdd"} & set(found)
 
 
@@ -47,25 +48,6 @@ def test_the_gradient_of_all_products():
     value, slope = value_and_gradients(lambda x: ops.sum(products_of_all(x) * tensor(weights)), tensor(rows))
     np.testing.assert_allclose(value, np.sum(weights * (rows @ rows.T)), rtol=1e-12)
     np.testing.assert_allclose(numpy(slope), (weights + weights.T) @ rows, rtol=1e-12)
-
-
-def test_the_gradient_of_some_entries_goes_where_they_stood():
-    values, weights = RANDOM.normal(size=(4, 6)), RANDOM.normal(size=(4, 6))
-    # Rows of no, one, some and all entries under the mask, the last column among them; one place is named twice.
-    mask = np.array([[0] * 6, [0, 0, 0, 0, 0, 1], [1, 0, 1, 0, 0, 1], [1] * 6], bool)
-    indices = RANDOM.integers(0, 6, (4, 6)).astype("int32")
-    indices[2, [0, 2]] = 3
-    expected = np.zeros((4, 6))
-    for row, column in zip(*np.nonzero(mask), strict=True):
-        expected[row, indices[row, column]] += weights[row, column]
-
-    def total(x):
-        found = entries_where(x, tensor(indices, "int32"), tensor(mask, "bool"))
-        return ops.sum(ops.where(tensor(mask, "bool"), found * tensor(weights), 0.0))
-
-    value, slope = value_and_gradients(total, tensor(values))
-    np.testing.assert_allclose(value, np.sum(expected * values), rtol=1e-12)
-    np.testing.assert_allclose(numpy(slope), expected, rtol=1e-12)
 
 
 @pytest.mark.backend("jax", reason="the others have no forward mode in common use")
