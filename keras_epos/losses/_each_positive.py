@@ -11,8 +11,8 @@ from keras_epos.mining import Selection
 def terms_of_each(formula, choose, mask, similarity, cosine):
     """The sum of a formula over the positives, taken one at a time with the negative that is chosen for it.
 
-    The passes carry no gradient: they collect the pair weights, and a sum of weight times similarity has the gradient of
-    the loss.
+    The passes carry no gradient: they collect the pair weights, and a sum of weight times similarity has the gradient
+    of the loss.
 
     Args:
         formula: Function of two `Selection`s of one column, a positive and a negative, to `Terms`.

@@ -37,9 +37,9 @@ class SemiHard(Strategy):
     def select(self, ease, mask, side, threshold=None, dim=None):
         # One for each of a few positives; where all are taken, they come one at a time.
         chosen = [self._one(ease, mask, threshold[:, i : i + 1]) for i in range(threshold.shape[-1])]
+        some = ops.concatenate([one.mask for one in chosen], axis=-1)
         return Selection(
-            ops.concatenate([one.indices for one in chosen], axis=-1),
-            ops.concatenate([one.mask for one in chosen], axis=-1),
+            ops.concatenate([one.indices for one in chosen], axis=-1), ops.logical_and(some, threshold > LOWEST)
         )
 
     def _one(self, ease, mask, threshold):
