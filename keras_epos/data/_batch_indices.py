@@ -181,7 +181,9 @@ def check_steps(steps):
 
 
 def integer_labels(labels):
-    """A copy of `labels`, or a file of them that is open for reading only: integers `(N,)` of their own dtype, or rows `(N, L)` of zeros and ones.
+    """A copy of `labels`: integers `(N,)` of their own dtype, or rows `(N, L)` of zeros and ones.
+
+    A file of them that is open for reading only is not copied.
 
     Raises:
         ValueError: If they are neither.

@@ -13,7 +13,7 @@ from keras_epos.data._records import Records
 
 _PATH = (str, bytes, os.PathLike)
 # What stands for a record that could not be read with the others of its batch; see `read_rows`.
-UNREADABLE = b"\0keras_epos: this record cannot be read\0"
+UNREADABLE = b"\0keras_epos: this record cannot be read"
 # What a message shows of a name or an error that came from outside.
 _LONGEST = 400
 

@@ -124,11 +124,14 @@ def map_or_recover(batches, function, recover):
             return tf.nest.flatten(stacked(pool.map(recover_row, zip(*key, strict=True))))
 
     def checked(*arguments):
-        for part in tf.nest.flatten(arguments):
-            if part.dtype == tf.string:
-                # Ignored below as any other error, so no more is said.
-                tf.raw_ops.Assert(condition=tf.reduce_all(tf.not_equal(part, UNREADABLE)), data=[""])
-        return function(*arguments)
+        result = function(*arguments)
+        texts = [part for part in tf.nest.flatten(arguments) if part.dtype == tf.string]
+        # Ignored below as any other error, so no more is said.
+        checks = [
+            tf.raw_ops.Assert(condition=tf.reduce_all(tf.not_equal(part, UNREADABLE)), data=[""]) for part in texts
+        ]
+        with tf.control_dependencies(checks):
+            return tf.nest.map_structure(tf.identity, result)
 
     def one(arguments, key):
         rows = tf.data.Dataset.from_tensor_slices(arguments).map(checked, parallel, deterministic=True)

@@ -28,7 +28,7 @@ def write_shards(output, inputs, labels, class_names, *, format="arrayrecord", r
 
     A disk or a network drive gives many images of a few large files sooner than as many small files. The bytes of a
     file are one record, unchanged. The folder appears when it is whole. A call that was stopped or killed goes on after
-    its last whole shard when it is made again, and its result is the same.
+    its last whole shard when it is made again, and its result is the same; a finished one is left as it is.
 
     The labels are in `labels.npy` and the paths in `paths.npy`, so that batches can be drawn without reading a record.
     `ends.npy` has the place in its file where each TFRecord ends.
@@ -38,15 +38,15 @@ def write_shards(output, inputs, labels, class_names, *, format="arrayrecord", r
         inputs: N paths of images that `image_loader` reads.
         labels: Integers `(N,)`, places in `class_names`.
         class_names: List of names.
-        format: "arrayrecord", which reads quickest, or "tfrecord". Neither needs TensorFlow.
-        records: Images of a shard. Ten times more makes larger files and fewer of them.
+        format: "arrayrecord" or "tfrecord". Neither needs TensorFlow, and TensorFlow reads the latter.
+        records: Images of a shard.
 
     Returns:
         dict: The place in `inputs` of each image that cannot be decoded and so is left out, and why.
 
     Raises:
-        ValueError: If an argument is out of range, no image can be decoded, `output` is there already, or a call with
-            other arguments or photographs has begun it.
+        ValueError: If an argument is out of range, no image can be decoded, or `output` is there already or begun, with
+            other arguments or other photographs.
         ImportError: If what writes the format is not installed: `pip install keras-epos[grain]`.
     """
     return write_each(output, inputs, labels, class_names, format, records, lambda number: None)
@@ -59,19 +59,29 @@ def write_each(output, inputs, labels, class_names, format, records, tell):
     output, paths = Path(output), [os.fspath(path) for path in inputs]
     labels = _checked_labels(labels, len(paths), class_names)
     work = output.with_name(f"{output.name}.unfinished")
-    if output.exists():
-        if work.exists() and not (work / "shards").exists():
-            shutil.rmtree(work)  # killed when all was done but this
-        raise ValueError(f"`output` must be a folder to make. Received: {output}, which is there already.")
-    name = _job([format, records, list(class_names), hashlib.sha256(labels).hexdigest(), _described(paths)])
+    job = _job([format, records, list(class_names), hashlib.sha256(labels).hexdigest(), _described(paths)])
+    if not output.exists():
+        _write_all(work, job, paths, labels, class_names, format, records, tell)
+        os.rename(work / "shards", output)
+    about = json.loads((output / ABOUT).read_text()) if (output / ABOUT).exists() else {}
+    if about.get("job") != job:
+        raise ValueError(
+            f"`output` must be a folder to make. Received: {output}, which is there already, and not from this call."
+        )
+    shutil.rmtree(work, ignore_errors=True)
+    return {int(place): why for place, why in about["left_out"].items()}
+
+
+def _write_all(work, job, paths, labels, class_names, format, records, tell):
+    """Make the folder `work / "shards"`, or go on with it."""
     with contextlib.suppress(FileNotFoundError):
-        if json.loads((work / "job.json").read_text()) != name:
+        if json.loads((work / "job.json").read_text()) != job:
             raise ValueError(
                 f"{work} holds shards of another job: other photographs, or another setting. Remove it, or choose "
                 "another output."
             )
     (work / "shards").mkdir(parents=True, exist_ok=True)
-    _replace(work / "job.json", json.dumps(name).encode())
+    _replace(work / "job.json", job)
     number = -(-len(paths) // records)
     notes = []
     for shard in range(number):
@@ -88,16 +98,9 @@ def write_each(output, inputs, labels, class_names, format, records, tell):
     np.save(work / "shards" / PATHS, np.array([os.fsencode(paths[row]) for row in kept]))
     if format == "tfrecord":
         np.save(work / "shards" / ENDS, np.concatenate([np.array(note["ends"], np.int64) for note in notes]))
-    about = {
-        "format": format,
-        "shards": [[note["file"], note["count"]] for note in notes],
-        "class_names": list(class_names),
-        "left_out": [[paths[place], why] for place, why in bad.items()],
-    }
-    _replace(work / "shards" / ABOUT, json.dumps(about, indent=1).encode())
-    os.rename(work / "shards", output)
-    shutil.rmtree(work)
-    return bad
+    shards = [[note["file"], note["count"]] for note in notes]
+    about = {"format": format, "shards": shards, "class_names": list(class_names), "left_out": bad, "job": job}
+    _replace(work / "shards" / ABOUT, about)
 
 
 def _checked_labels(labels, number, class_names):
@@ -132,7 +135,7 @@ def _write_one(file, note, paths, format):
         os.fsync(written.fileno())
     os.replace(beside, file)
     known = {"file": file.name, "count": len(paths) - len(bad), "bad": bad, "ends": writer.ends}
-    _replace(note, json.dumps(known).encode())
+    _replace(note, known)
     return json.loads(note.read_text())
 
 
@@ -192,11 +195,11 @@ def _job(parts):
     return name.hexdigest()
 
 
-def _replace(path, contents):
-    """Write a file whole or not at all."""
+def _replace(path, value):
+    """Write a JSON file whole or not at all."""
     beside = path.with_name(f"{path.name}.part")
-    with open(beside, "wb") as file:
-        file.write(contents)
+    with open(beside, "w") as file:
+        json.dump(value, file)
         file.flush()
         os.fsync(file.fileno())
     os.replace(beside, path)

@@ -11,7 +11,7 @@ from keras_epos.data.datasets._split import Split
 
 
 def shard_folder(data_dir, *, test_classes=None, validation_classes=0, test_images=0, seed=0):
-    """Read a folder of shards, and split it as `image_folder` does: in the place of the photographs that it was made of.
+    """Read a folder of shards, and split it as `image_folder` splits the photographs that it was made of.
 
         train, test = shard_folder("photos.shards")
         batches = keras_epos.data.balanced_batches(
