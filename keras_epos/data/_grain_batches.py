@@ -1,8 +1,12 @@
 """Batches as a `grain.IterDataset`, for every backend."""
 
+import contextlib
 import math
+import multiprocessing
 import os
 import sys
+
+import keras
 
 from keras_epos._labels import refuse_cut_labels
 from keras_epos.data._samples import Samples
@@ -56,8 +60,23 @@ class Steps:
     def __init__(self, samples, passes):
         self._samples, self._passes = samples, passes
 
+    def __setstate__(self, state):
+        vars(self).update(state)
+        if keras.backend.backend() == "tensorflow" and multiprocessing.parent_process() is not None:
+            import tensorflow as tf
+
+            # A worker must not take the memory of a GPU away from the process that trains.
+            with contextlib.suppress(RuntimeError):
+                tf.config.set_visible_devices([], "GPU")
+
     def __len__(self):
         return sys.maxsize if self._passes.steps == math.inf else self._passes.steps
 
     def __getitem__(self, index):
-        return self._samples.batch(self._passes.global_step(self._passes.first(0) + int(index)))
+        step = self._passes.global_step(self._passes.first(0) + int(index))
+        if keras.backend.backend() != "tensorflow":
+            return self._samples.batch(step)
+        import tensorflow as tf
+
+        with tf.device("CPU:0"):
+            return self._samples.batch(step)

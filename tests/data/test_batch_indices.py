@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_epos.data import BatchIndices
-from keras_epos.data import _batch_indices as module
+from keras_epos.data import _class_members as module
 from keras_epos.data._batch_indices import integer_labels
 
 
@@ -194,7 +194,7 @@ def test_samples_are_grouped_as_a_stable_sort_groups_them(dtype, monkeypatch):
         ):
             labels = labels.astype(dtype)
             names, classes, expected = np.unique(labels, return_inverse=True, return_counts=True)
-            members, sizes = module._members_of(labels)
+            members, sizes = module.members_of(labels)
             np.testing.assert_array_equal(members, np.argsort(classes.reshape(-1), kind="stable"))
             np.testing.assert_array_equal(sizes, expected)
             np.testing.assert_array_equal(labels[members[np.cumsum(sizes) - sizes]], names)

@@ -1,6 +1,7 @@
 """Batches through grain: the stream of the other engines, whoever reads it and from wherever."""
 
 import math
+import sys
 
 import keras
 import numpy as np
@@ -122,3 +123,9 @@ def test_an_input_that_fails_is_named_or_replaced():
         found = taken(dataset, 3)
     assert 30 not in np.concatenate([x for x, _ in found])
     np.testing.assert_array_equal(np.bincount(np.concatenate([y for _, y in found])), np.full(12, 9))
+
+
+def test_what_must_be_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "grain", None)
+    with pytest.raises(ImportError, match=r"pip install keras-epos\[grain\]"):
+        balanced_batches(INPUTS, LABELS, 4, 3, engine="grain")

@@ -3,6 +3,7 @@
 import importlib
 import os
 import pickle
+import sys
 from pathlib import Path
 
 import keras
@@ -163,7 +164,7 @@ def test_what_is_no_image_is_left_out_and_told(photographs, tmp_path, format):
     # A text is no path either, even if it names an image.
     Path(photographs.inputs[0]).write_text(photographs.inputs[1])
     os.truncate(photographs.inputs[12], 60)
-    bad, split = pack(photographs, tmp_path / "shards", format)
+    bad, split = pack(photographs, tmp_path / "shards", format, records=1)  # two shards are empty
     assert sorted(bad) == [0, 12]
     assert split.inputs.paths == [path for place, path in enumerate(photographs.inputs) if place not in (0, 12)]
     np.testing.assert_array_equal(np.bincount(split.labels), [5, 6, 5, 6])
@@ -216,6 +217,14 @@ def test_arguments(tmp_path, photographs):
         with pytest.raises(ValueError, match=fault):
             write_shards(tmp_path / "shards", paths, **given)
     assert not list(tmp_path.glob("shards*"))
+
+
+def test_what_must_be_installed(tmp_path, photographs, format, monkeypatch):
+    pack(photographs, tmp_path / "shards", format)
+    monkeypatch.setitem(sys.modules, FORMATS[format][0], None)
+    for call in (lambda: shard_folder(tmp_path / "shards"), lambda: pack(photographs, tmp_path / "more", format)):
+        with pytest.raises(ImportError, match=r"pip install keras-epos\[grain\]"):
+            call()
 
 
 @TENSORFLOW
