@@ -200,6 +200,13 @@ def test_samples_are_grouped_as_a_stable_sort_groups_them(dtype, monkeypatch):
             np.testing.assert_array_equal(labels[members[np.cumsum(sizes) - sizes]], names)
 
 
+@pytest.mark.parametrize("distance", [2**63 - 1, 2**63])
+def test_labels_as_far_apart_as_a_key_holds_and_farther(distance):
+    members, sizes = module.members_of(np.array([distance, 0], np.uint64))
+    np.testing.assert_array_equal(members, [1, 0])
+    np.testing.assert_array_equal(sizes, [1, 1])
+
+
 def test_streams_are_what_they_were():
     """Of the commit that made them first: a saved run resumes with the batches that it would have had."""
     labels = np.random.default_rng(0).integers(-3, 20, 200)

@@ -40,7 +40,7 @@ def load(element, seed):
 @pytest.mark.parametrize(
     "options",
     [{}, {"load": load}, {"with_ids": True, "start_step": 5}, {"load": load, "num_shards": 3, "shard_index": 1}],
-    ids=str,
+    ids=["plain", "loaded", "with ids", "sharded"],
 )
 def test_is_what_the_backend_gives(options):
     expected = taken(balanced_batches(INPUTS, LABELS, 4, 3, seed=7, steps=8, **options), 8)
