@@ -205,7 +205,7 @@ def test_a_job_goes_on_where_it_stopped(photographs, tmp_path, format, monkeypat
         pack(photographs.take(slice(12)), tmp_path / "shards", format)
 
 
-def test_arguments(tmp_path, photographs):
+def test_arguments(tmp_path, photographs, format):
     paths = photographs.inputs
     for fault, changed in {
         "`labels` must be one integer for each": {"labels": [0]},
@@ -213,7 +213,7 @@ def test_arguments(tmp_path, photographs):
         "`format` must be one of": {"format": "zip"},
         "`records` must be an integer of at least 1": {"records": 0},
     }.items():
-        given = {"labels": photographs.labels, "class_names": NAMES, "format": "tfrecord"} | changed
+        given = {"labels": photographs.labels, "class_names": NAMES, "format": format} | changed
         with pytest.raises(ValueError, match=fault):
             write_shards(tmp_path / "shards", paths, **given)
     assert not list(tmp_path.glob("shards*"))
