@@ -48,6 +48,8 @@ setup(
         "openvino": OPENVINO,
         "litert": LITERT,
         "browse": BROWSE,
+        # It brings array_record, but for Windows; google-crc32c is for TFRecords without TensorFlow.
+        "grain": ["grain>=0.2.18", "google-crc32c>=1.7"],
         "test": ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100", "ruff>=0.14", *ONNX, *DATA, *BROWSE],
         "docs": ["zensical>=0.0.70,<0.1", "mkdocstrings[python]>=1.0"],
         "dev": ["build>=1.2", "pre-commit>=4"],
