@@ -14,7 +14,7 @@ except ImportError as error:
         f"The import failed with: {error}"
     ) from error
 
-from keras_epos import collapse, curriculum, data, gallery, hierarchy, losses, mining, retrieval, same_class
+from keras_epos import collapse, curriculum, data, gallery, hierarchy, losses, mining, retrieval, same_class, scale
 from keras_epos.callbacks import (
     BestInterpolation,
     CollapseMonitor,
@@ -71,6 +71,7 @@ __all__ = sorted(
         "mining",
         "retrieval",
         "same_class",
+        "scale",
         *(name for name in losses.__all__ if name in globals()),
     ]
 )

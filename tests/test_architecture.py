@@ -37,7 +37,8 @@ FORBIDDEN = {
     "callbacks": {"data", "training", "serving", "losses", "mining"},
     "data": {"training", "serving", "losses", "mining", "retrieval", "callbacks"},
     "training": {"data", "serving", "retrieval", "callbacks"},
-    "serving": {"data", "training", "losses", "mining", "callbacks"},
+    "serving": {"data", "training", "losses", "mining", "callbacks", "scale"},
+    "scale": {"training", "losses", "mining", "callbacks", "cli"},
 }
 
 

@@ -240,6 +240,21 @@ def test_the_program_about_galleries_runs(tmp_path, monkeypatch, capsys):
     assert again.endswith("['new 0' 'new 1']")
 
 
+def test_the_programs_about_many_images_run(tmp_path, monkeypatch, capsys):
+    """But for Ray, in whose place this process writes the parts."""
+    pytest.importorskip("lancedb", reason="LanceDB is not installed")
+    monkeypatch.chdir(tmp_path)
+    in_this_process = lambda parts, writer, *_: [writer(*part) for part in parts]  # noqa: E731
+    monkeypatch.setattr("keras_epos.scale._embed._by_ray", lambda: in_this_process)
+    names = {}
+    for program in programs("scale.md"):
+        exec(program, names)
+    shards, recall, near = capsys.readouterr().out.splitlines()
+    assert shards == "<Shards of 400 rows in 4 files, dim=32, 0 unreadable>"
+    assert 0.5 < float(recall) <= 1
+    assert near.startswith("['photos/007.png', ")
+
+
 def test_the_programs_about_photographs_name_what_exists(tmp_path, monkeypatch):
     pretrained, similar, damaged, saved = programs("photographs.md")
     names = {"keras": keras, "keras_epos": keras_epos}

@@ -8,7 +8,7 @@ import math
 import keras
 import numpy as np
 
-from keras_epos._checks import integer
+from keras_epos._checks import integer, one_of
 from keras_epos.data._batch_indices import BatchIndices
 from keras_epos.data._inputs import as_arrays, refuse_stream
 from keras_epos.data._py_batches import PyBatches
@@ -27,6 +27,7 @@ def batches(
     same_every_pass=False,
     num_shards=1,
     shard_index=0,
+    engine=None,
 ):
     """Yield the batches whose rows an index stream names, for `fit`.
 
@@ -77,11 +78,17 @@ def batches(
             losses of this library see as a whole. With shards, Keras would stop after as many parts of batches as there
             are batches, and never reach the rest.
         shard_index: This process, in `[0, num_shards)`.
+        engine: None: what the Keras backend says, see above. "grain": on every backend a `grain.IterDataset` of NumPy
+            arrays (`pip install "keras-epos[grain]"`): the same samples at the same step, for worker processes, for
+            checkpoints of the input, and for other grain transformations. It has no end, as each iteration begins at
+            `start_step`: `fit(dataset, steps_per_epoch=..., epochs=...)` goes on from epoch to epoch. With
+            `same_every_pass=True`, for validation, it ends. See `docs/shards.md`.
 
     Returns:
-        `tf.data.Dataset` or `keras.utils.PyDataset` of `(x, y)`: x stacked to `(batch, ...)`; y `(batch,)` in the dtype
-        of the labels, or its rows `(batch, L)`; with ids int64 `(batch, 2)` or `(batch, L + 1)`. Its length is set. It
-        has `start_epoch`; what `map` and its kin make of it has not, and follows it.
+        `tf.data.Dataset`, `keras.utils.PyDataset` or `grain.IterDataset` of `(x, y)`: x stacked to `(batch, ...)`; y
+        `(batch,)` in the dtype of the labels, or its rows `(batch, L)`; with ids int64 `(batch, 2)` or
+        `(batch, L + 1)`. Its length is set, and it has `start_epoch`, but for grain's. What `map` and its kin make of
+        it has not, and follows it.
 
     Raises:
         ValueError: If a request cannot be met, at once; or while iterating, for on_error='raise', with the name of the
@@ -99,15 +106,21 @@ def batches(
         raise ValueError(f"`on_error` must be 'raise' or 'skip'. Received: on_error={on_error!r}.")
     if load is not None and not callable(load):
         raise ValueError(f"`load` must be a function of one input, or None. Received: load={load!r}.")
+    one_of("engine", engine, (None, "grain"))
+    if steps is None and engine == "grain" and not same_every_pass:
+        steps = math.inf
     passes = Passes(start_step, math.inf if steps is None else steps, same_every_pass, num_shards, shard_index)
     if steps is None:
         steps = max(1, round(indices.num_samples / (indices.batch_size * num_shards)))
         passes = dataclasses.replace(passes, steps=steps)
     if with_ids:
         labels = np.column_stack([labels.astype(np.int64), np.arange(len(labels))])
-    engine = tf_batches if keras.backend.backend() == "tensorflow" else PyBatches
-    dataset = engine(inputs, labels, indices, load, passes, replace=on_error == "skip")
-    dataset.passes, dataset.describe = passes, functools.partial(described, indices, passes)
+    make = tf_batches if keras.backend.backend() == "tensorflow" else PyBatches
+    if engine == "grain":
+        from keras_epos.data._grain_batches import grain_batches as make
+    dataset = make(inputs, labels, indices, load, passes, replace=on_error == "skip")
+    if engine is None:
+        dataset.passes, dataset.describe = passes, functools.partial(described, indices, passes)
     return dataset
 
 
@@ -137,12 +150,12 @@ def balanced_batches(
             'repeat' fills up with copies; 'error' raises. 'skip' is the default because a copy is its anchor's nearest
             positive: easy positives would then teach nothing, in silence.
         seed: Integer.
-        arguments: Of `batches`: `load`, `with_ids`, `on_error`, `start_step`, `steps`, `same_every_pass`, `num_shards`
-            and `shard_index`.
+        arguments: Of `batches`: `load`, `with_ids`, `on_error`, `start_step`, `steps`, `same_every_pass`, `num_shards`,
+            `shard_index` and `engine`.
 
     Returns:
-        `tf.data.Dataset` or `keras.utils.PyDataset` of `(x, y)`, see `batches`. The K samples of a class stand side by
-        side.
+        `tf.data.Dataset`, `keras.utils.PyDataset` or `grain.IterDataset` of `(x, y)`, see `batches`. The K samples of a
+        class stand side by side.
 
     Raises:
         ValueError: If a request cannot be met, as `batches` does.

@@ -3,7 +3,7 @@
 import numpy as np
 from keras import tree
 
-from keras_epos.data._inputs import describe_error, takes_seed
+from keras_epos.data._inputs import describe_error, read_rows, takes_seed
 from keras_epos.data._recovery import Replacement, map_or_recover
 
 # Batches computed by one call into NumPy: enough to share its overhead, and a wait of ~1 ms only.
@@ -116,7 +116,7 @@ def _loaded(numbers, inputs, labels, load, indices, recover):
     def draw(steps):
         rows = indices(steps)
         keys = np.broadcast_arrays(steps[:, None], np.arange(size))
-        return [*(part[rows] for part in parts), indices.load_seeds(steps), *map(np.array, keys)]
+        return [*(read_rows(part, rows) for part in parts), indices.load_seeds(steps), *map(np.array, keys)]
 
     def compute(chunk):
         *values, y, seeds, step, row = _in_numpy(draw, [chunk], spec)
