@@ -49,6 +49,7 @@ def losses():
         "memory": lambda: keras_epos.CrossBatchMemory(
             keras_epos.MultiSimilarityLoss(positives="easy"), 100, memory_positives=False
         ),
+        "sampled classes": lambda: keras_epos.ArcFaceLoss(2 * CLASSES, sampled=0.7, seed=1),
         "matryoshka": lambda: keras_epos.Matryoshka("multi_similarity", (2, 4)),
         "sum with penalty": lambda: keras_epos.WeightedSum(
             {"triplet": keras_epos.EasyPositiveTripletLoss(), "spread": keras_epos.KoLeoPenalty()}
@@ -83,7 +84,8 @@ def train(make, scope, sizes, micro_batch=None):
         for _ in range(STEPS // len(batches))
         for x, y, weight in batches
     ]
-    return np.array(values), np.concatenate([np.asarray(weight).ravel() for weight in model.trainable_weights])
+    weights = [*model.trainable_weights, *(one.proxies for one in loss.sampled_losses())]
+    return np.array(values), np.concatenate([np.asarray(weight).ravel() for weight in weights])
 
 
 def run(number, names, path, micro_batch):

@@ -96,9 +96,11 @@ def _moments_of(optimizer, place):
 
 def _table(optimizer, drawn, rows):
     """A moment of all proxies, which starts as that of a few does."""
-    start = keras.initializers.Constant(float(keras.ops.convert_to_numpy(rows[0, 0])))
+    start = float(keras.ops.convert_to_numpy(rows[0, 0]))
     name = rows.name.removeprefix(f"{drawn.rows.path.replace('/', '_')}_")
-    return optimizer.add_variable_from_reference(drawn.table, name=name, initializer=start)
+    # A constant would be made of ones first, in twice the memory.
+    initializer = keras.initializers.Constant(start) if start else "zeros"
+    return optimizer.add_variable_from_reference(drawn.table, name=name, initializer=initializer)
 
 
 def _changed(model, state, function):
