@@ -74,10 +74,19 @@ for function in (model.train_on_batch, model.test_on_batch):
 
 @pytest.mark.backend("tensorflow", "jax", reason="Keras has no data parallelism on PyTorch")
 def test_two_devices_train_as_one_even_in_pieces():
-    names = ["easy_positive_triplet", "proxy_anchor", "memory"]
+    names = ["easy_positive_triplet", "proxy_anchor", "memory", "sampled classes"]
     if keras.backend.backend() == "tensorflow":
         names += ["random pairs", "hierarchical_triplet"]
-    command = [sys.executable, BENCHMARK, "--devices", "2", "--micro-batch", "7", "--losses", *names]
+    check_as_one(names, "--micro-batch", "7")
+
+
+@pytest.mark.backend("jax", reason="only JAX splits variables")
+def test_two_devices_with_a_half_of_the_proxies_each():
+    check_as_one(["arc_face", "sampled classes"], "--split-proxies")
+
+
+def check_as_one(names, *options):
+    command = [sys.executable, BENCHMARK, "--devices", "2", *options, "--losses", *names]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     for name in names:
