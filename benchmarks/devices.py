@@ -51,7 +51,7 @@ def losses():
         "memory": lambda: keras_epos.CrossBatchMemory(
             keras_epos.MultiSimilarityLoss(positives="easy"), 100, memory_positives=False
         ),
-        "sampled classes": lambda: keras_epos.ArcFaceLoss(2 * CLASSES, sampled=0.7, seed=1),
+        "sampled classes": lambda: keras_epos.ArcFaceLoss(2 * CLASSES, scale=16.0, sampled=0.7, seed=1),
         "matryoshka": lambda: keras_epos.Matryoshka("multi_similarity", (2, 4)),
         "sum with penalty": lambda: keras_epos.WeightedSum(
             {"triplet": keras_epos.EasyPositiveTripletLoss(), "spread": keras_epos.KoLeoPenalty()}
