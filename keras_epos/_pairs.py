@@ -16,6 +16,8 @@ LOWEST = -1e30
 SMALLEST_SQUARED_DISTANCE = 1e-8
 # In units of the last place of 1. Similarities of copies differ from 1 by a few of them, either way by chance.
 AT_REST = 16
+# Dimensions up to which a product of `(B, B)` with `(B, D)` takes no longer than to transpose `(B, B)`.
+FEW_DIMENSIONS = 128
 
 
 def unit(vectors):
@@ -43,7 +45,12 @@ def products_of_all(rows):
     def product(rows):
         def gradient(*derivatives, upstream=None):
             by_products = derivatives[0] if upstream is None else upstream
-            return (by_products + ops.transpose(by_products)) @ rows
+            if rows.shape[-1] > FEW_DIMENSIONS:
+                return (by_products + ops.transpose(by_products)) @ rows
+            # A second product takes less time than a matrix transposed. Times 2 and by 2 change nothing, but keep XLA
+            # from making that matrix the one that is transposed.
+            other_way = ops.transpose(2 * (ops.transpose(rows) @ by_products))
+            return by_products @ rows + other_way / 2
 
         return products(rows, rows), gradient
 
@@ -178,33 +185,6 @@ def hinge(violation):
     return ops.where(is_at_rest(violation), ops.zeros_like(violation), violation)
 
 
-def entries_where(values, indices, mask):
-    """Entries of a matrix `(A, R)` at `indices` `(A, K)`, of which only those under `mask` `(A, K)` mean something.
-
-    Of few entries under the mask many more could be gathered; scattering back only these is quicker.
-    """
-
-    if keras.backend.backend() == "jax":  # as in `products_of_all`
-        return ops.take_along_axis(values, indices, axis=-1)
-
-    @ops.custom_gradient
-    def gathered(values):
-        def gradient(*derivatives, upstream=None):
-            by_entries = derivatives[0] if upstream is None else upstream
-            columns = ops.arange(ops.shape(values)[-1], dtype="int32")[None, :]
-
-            def scatter(column, here, total):
-                chosen = columns == ops.take_along_axis(indices, column, axis=-1)
-                added = ops.where(ops.any(here, -1, True), ops.take_along_axis(by_entries, column, axis=-1), 0)
-                return (total + ops.where(chosen, added, 0),)
-
-            return for_each_true(mask, scatter, (ops.zeros_like(values),))[0]
-
-        return ops.take_along_axis(values, indices, axis=-1), gradient
-
-    return gathered(values)
-
-
 def for_each_true(mask, step, state):
     """Visit the true entries of each row of `mask`, one after another, all rows side by side.
 
@@ -213,22 +193,22 @@ def for_each_true(mask, step, state):
 
     Args:
         mask: `(A, K)` booleans.
-        step: `step(column, here, *state) -> state`, with the visited column `(A, 1)` of each row and the same as
-            a one-hot mask `(A, K)`, all false in rows that are done.
+        step: `step(column, here, some, *state) -> state`, with the visited column `(A, 1)` of each row, the same as a
+            one-hot mask `(A, K)`, and `(A, 1)` whether there is one; in rows that are done both are false.
         state: Tuple of tensors.
 
     Returns:
         The last state.
     """
-    columns = ops.arange(ops.shape(mask)[-1], dtype="int32")[None, :]
+    number = ops.shape(mask)[-1]
+    columns = ops.arange(number, dtype="int32")[None, :]
 
-    def some_left(left, *state):
-        return ops.any(left)
-
-    def visit(left, *state):
+    def first(left):
         # The first one left; XLA's argmax takes longer.
-        column = ops.min(ops.where(left, columns, ops.shape(mask)[-1] - 1), axis=-1, keepdims=True)
-        here = ops.logical_and(left, columns == column)
-        return ops.logical_and(left, ops.logical_not(here)), *step(column, here, *state)
+        return ops.min(ops.where(left, columns, number), axis=-1, keepdims=True)
 
-    return ops.while_loop(some_left, visit, (mask, *state))[1:]
+    def visit(column, *state):
+        state = step(ops.minimum(column, number - 1), columns == column, column < number, *state)
+        return first(ops.logical_and(mask, columns > column)), *state
+
+    return ops.while_loop(lambda column, *state: ops.any(column < number), visit, (first(mask), *state))[1:]

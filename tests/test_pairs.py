@@ -147,10 +147,9 @@ def test_for_each_true_visits_every_true_entry_once_in_order():
     mask = np.array([[False, True, True, False], [False] * 4, [True] * 4])
     values = np.arange(12, dtype="float32").reshape(3, 4)
 
-    def step(column, here, visited, digits):
+    def step(column, here, some, visited, digits):
         value = keras.ops.take_along_axis(tensor(values), column, axis=-1)
-        some_here = keras.ops.any(here, axis=-1, keepdims=True)
-        digits = keras.ops.where(some_here, 12 * digits + value, digits)
+        digits = keras.ops.where(some, 12 * digits + value, digits)
         return visited + keras.ops.cast(here, "int32"), digits
 
     start = (tensor(np.zeros((3, 4)), "int32"), tensor(np.zeros((3, 1))))

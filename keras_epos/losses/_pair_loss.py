@@ -1,5 +1,7 @@
 """PairLoss: from labels and embeddings to pairs, through mining, to the formula of a loss."""
 
+from functools import partial
+
 from keras import ops
 
 from keras_epos import mining
@@ -7,7 +9,6 @@ from keras_epos import same_class as same_classes
 from keras_epos._gradient import gradient
 from keras_epos._pairs import (
     LOWEST,
-    entries_where,
     masked_mean,
     masks,
     products,
@@ -18,6 +19,7 @@ from keras_epos._pairs import (
     unit,
 )
 from keras_epos.losses._batch import at_least_one_row, known_rows
+from keras_epos.losses._each_positive import terms_of_each
 from keras_epos.losses._embedding_loss import EmbeddingLoss
 from keras_epos.losses._pair_parts import Batch, Found
 from keras_epos.losses._strips import by_strips
@@ -211,6 +213,9 @@ class PairLoss(EmbeddingLoss):
         )
         positive_mask = ops.logical_and(positive_mask, valid)
         negative_mask = ops.logical_and(negative_mask, valid)
+        if self.negatives.relative and self.positives.count is None:
+            positives = mining.Selection(None, positive_mask, cosine)
+            return Found(positives, None, valid, partial(self.select_negatives, cosine, mask=negative_mask))
         positive, negative = self.select(cosine, positive_mask, negative_mask, dim)
         return Found(
             positive._replace(similarity=positive.of(cosine)), negative._replace(similarity=negative.of(cosine)), valid
@@ -246,38 +251,40 @@ class PairLoss(EmbeddingLoss):
         Returns:
             `Terms` with statistics.
         """
-        sides = []
-        for selection, paired in ((found.positives, False), (found.negatives, self.negatives.relative)):
-            dense = paired and found.positives.indices is None
-            chosen = similarity(None if dense else selection.indices)
-            chosen = entries_where(chosen, selection.indices, selection.mask) if dense else chosen
-            sides.append(selection._replace(similarity=chosen, paired=paired))
-        terms = self.formula(*sides, batch)
+        if found.negatives is None:
+            formula = partial(self.formula, batch=batch)
+            cosine = found.positives.similarity
+            terms, (far, number) = terms_of_each(formula, found.choose, found.positives.mask, similarity(), cosine)
+            negative_similarity = ops.sum(far) / ops.maximum(ops.sum(number), 1)
+        else:
+            positives, negatives = (
+                side._replace(similarity=similarity(side.indices)) for side in (found.positives, found.negatives)
+            )
+            terms = self.formula(positives, negatives._replace(paired=self.negatives.relative), batch)
+            negative_similarity = masked_mean(found.negatives.similarity, found.negatives.mask)
         if terms.valid is None:
             terms = terms._replace(valid=ops.cast(found.valid[:, 0], self.dtype))
-        return terms._replace(statistics=self._observed(found, terms))
+        active = ops.cast(ops.stop_gradient(terms.active) > 0, self.dtype)
+        statistics = {
+            "valid_anchors": share(found.valid, self.dtype),
+            "active_anchors": masked_mean(active, found.valid[:, 0]),
+            "positive_similarity": masked_mean(found.positives.similarity, found.positives.mask),
+            "negative_similarity": negative_similarity,
+        }
+        return terms._replace(statistics=statistics)
 
     def select(self, cosine, positive_mask, negative_mask, dim):
         """`Selection` of the positives and of the negatives, on similarities without gradient."""
         positive = self.positives.select(cosine, positive_mask, "positives")
         return positive, self.select_negatives(cosine, positive, negative_mask, dim)
 
-    def select_negatives(self, cosine, positive, negative_mask, dim):
+    def select_negatives(self, cosine, positive, mask, dim=None):
         """`Selection` of the negatives, given that of the positives."""
         if not self.negatives.relative:
-            return self.negatives.select(-cosine, negative_mask, "negatives", dim=dim)
+            return self.negatives.select(-cosine, mask, "negatives", dim=dim)
         threshold = ops.where(positive.mask, -positive.of(cosine), LOWEST)
-        chosen = self.negatives.select(-cosine, negative_mask, "negatives", threshold=threshold)
+        chosen = self.negatives.select(-cosine, mask, "negatives", threshold=threshold)
         return mining.Selection(chosen.indices, ops.logical_and(chosen.mask, positive.mask))
-
-    def _observed(self, found, terms):
-        active = ops.cast(ops.stop_gradient(terms.active) > 0, self.dtype)
-        return {
-            "valid_anchors": share(found.valid, self.dtype),
-            "active_anchors": masked_mean(active, found.valid[:, 0]),
-            "positive_similarity": masked_mean(found.positives.similarity, found.positives.mask),
-            "negative_similarity": masked_mean(found.negatives.similarity, found.negatives.mask),
-        }
 
     def pair_weights(self, labels, embeddings):
         """The loss seen as general pair weighting: the derivative by every similarity.

@@ -29,13 +29,15 @@ class Found(NamedTuple):
     """What mining found: `keras_epos.mining.Selection`s whose similarities are cosines, without gradient.
 
     Attributes:
-        positives, negatives: `Selection`.
+        positives, negatives: `Selection`. `negatives` is `None` where each of all positives has one of its own.
         valid: Booleans `(A, 1)`: whether an anchor has a positive and a negative to choose.
+        choose: Function of a `Selection` of one positive to that of its negative, where `negatives` is `None`.
     """
 
     positives: object
     negatives: object
     valid: object
+    choose: object = None
 
 
 class Memory(NamedTuple):

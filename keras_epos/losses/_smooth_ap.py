@@ -63,8 +63,7 @@ class SmoothAPLoss(PairLoss):
             slope = ops.where(mask, soft * (1 - soft) / self.temperature, ops.zeros_like(soft))
             return masked_sum(soft, mask)[:, None], slope
 
-        def add(column, here, total, by_near, by_far):
-            some = ops.any(here, axis=-1, keepdims=True)
+        def add(column, here, some, total, by_near, by_far):
             threshold = ops.take_along_axis(near, column, axis=-1)
             others = ops.logical_and(positives.mask, ops.logical_not(here))
             rank, slope = coming_first(near, ops.logical_and(others, some), threshold)

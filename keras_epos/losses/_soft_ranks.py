@@ -40,8 +40,7 @@ def soft_ranks(positives, negatives, temperature, slope=None, among_positives=Fa
         soft = ops.where(mask, soft, ops.zeros_like(soft))
         return ops.sum(soft, axis=-1, keepdims=True), soft * (1 - soft) / temperature
 
-    def add(column, here, counts, by_near, by_far):
-        some = ops.any(here, axis=-1, keepdims=True)
+    def add(column, here, some, counts, by_near, by_far):
         threshold = ops.take_along_axis(near, column, axis=-1)
         count, push = before(far, ops.logical_and(negatives.mask, some), threshold)
         pull = ops.zeros_like(near)

@@ -146,5 +146,5 @@ def zero_with_gradient(weights, similarity, mask):
 
     What is added up in passes that carry no gradient gets its pair weights back so.
     """
-    moved = ops.stop_gradient(weights) * (similarity - ops.stop_gradient(similarity))
-    return masked_sum(moved, mask)
+    moved = masked_sum(ops.stop_gradient(weights) * similarity, mask)
+    return moved - ops.stop_gradient(moved)

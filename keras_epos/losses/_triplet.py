@@ -80,8 +80,8 @@ class TripletLoss(PairLoss):
         # collect the pair weights, and a sum of weight times similarity has exactly the gradient of the loss.
         near, far = ops.stop_gradient(positives.similarity), ops.stop_gradient(negatives.similarity)
 
-        def add(column, here, total, active, pull, push):
-            mask = ops.logical_and(ops.any(here, axis=-1, keepdims=True), negatives.mask)
+        def add(column, here, some, total, active, pull, push):
+            mask = ops.logical_and(some, negatives.mask)
             value, slope = self._violation(far - ops.take_along_axis(near, column, axis=-1))
             slope = ops.where(mask, slope, 0)
             pull = pull + ops.where(here, ops.sum(slope, axis=-1, keepdims=True), 0)

@@ -2,8 +2,8 @@
 
 from keras import ops
 
-from keras_epos._pairs import LOWEST, for_each_true, is_at_rest
-from keras_epos.mining._strategy import Selection, Strategy, first, serializable
+from keras_epos._pairs import LOWEST, is_at_rest, masked_max
+from keras_epos.mining._strategy import Selection, Strategy, first_at, serializable
 
 
 @serializable
@@ -35,28 +35,23 @@ class SemiHard(Strategy):
         self.fallback = fallback
 
     def select(self, ease, mask, side, threshold=None, dim=None):
-        if threshold.shape[-1] == 1:
-            return self._one(ease, mask, threshold)
-        return self._one_for_each(ease, mask, threshold)
+        # One for each of a few positives; where all are taken, they come one at a time.
+        chosen = [self._one(ease, mask, threshold[:, i : i + 1]) for i in range(threshold.shape[-1])]
+        some = ops.concatenate([one.mask for one in chosen], axis=-1)
+        return Selection(
+            ops.concatenate([one.indices for one in chosen], axis=-1), ops.logical_and(some, threshold > LOWEST)
+        )
 
     def _one(self, ease, mask, threshold):
         # A copy of the positive is as far as that, whatever rounding makes of it.
         farther = ops.logical_and(mask, ops.logical_not(is_at_rest(ease - threshold)))
+        nearest = masked_max(-ease, farther)[:, None]
         if self.fallback == "skip":
-            return first(-ease, farther, 1)
-        is_some = ops.any(farther, axis=-1, keepdims=True)
-        candidates = ops.where(is_some, farther, mask)
-        return first(-ease if self.fallback == "hardest" else ops.where(is_some, -ease, ease), candidates, 1)
-
-    def _one_for_each(self, ease, mask, threshold):
-        wanted = threshold > LOWEST
-
-        def serve(column, here, indices, valid):
-            chosen = self._one(ease, mask, ops.take_along_axis(threshold, column, axis=-1))
-            return (
-                ops.where(here, ops.cast(chosen.indices, "int32"), indices),
-                ops.where(here, chosen.mask, valid),
-            )
-
-        start = (ops.zeros_like(wanted, dtype="int32"), ops.zeros_like(wanted))
-        return Selection(*for_each_true(wanted, serve, start))
+            return first_at(-ease, farther, nearest)
+        is_some = nearest > LOWEST
+        otherwise = -ease if self.fallback == "hardest" else ease
+        return first_at(
+            ops.where(is_some, -ease, otherwise),
+            ops.where(is_some, farther, mask),
+            ops.where(is_some, nearest, masked_max(otherwise, mask)[:, None]),
+        )

@@ -90,12 +90,8 @@ def first(values, mask, number):
     """The `number` largest values under `mask`; the lowest index wins a tie."""
     values = ops.where(mask, values, LOWEST)
     if number == 1:
-        # Two passes that XLA does with vectors; its argmax takes longer than both.
-        columns = ops.arange(ops.shape(values)[-1], dtype="int32")[None, :]
-        is_largest = values == ops.max(values, axis=-1, keepdims=True)
-        last = ops.shape(values)[-1] - 1  # where all are NaN
-        indices = ops.min(ops.where(is_largest, columns, last), axis=-1, keepdims=True)
-    elif keras.backend.backend() == "torch":
+        return first_at(values, mask, ops.max(values, axis=-1, keepdims=True))
+    if keras.backend.backend() == "torch":
         # Its top_k breaks ties as it likes; its sort is stable.
         indices = ops.argsort(-values, axis=-1)[:, :number]
     else:
@@ -103,4 +99,14 @@ def first(values, mask, number):
         # In a TensorFlow graph the size of a batch is not known before it runs.
         number = min(number, available) if available is not None else ops.minimum(number, ops.shape(values)[-1])
         _, indices = ops.top_k(values, number)
+    return Selection(indices, ops.take_along_axis(mask, indices, axis=-1))
+
+
+def first_at(values, mask, largest):
+    """The first place under `mask` of the largest value there, `(A, 1)`; of a value that no place has nothing."""
+    columns = ops.arange(ops.shape(values)[-1], dtype="int32")[None, :]
+    # Two passes with that for the largest, which XLA does with vectors; its argmax takes longer than both.
+    last = ops.shape(values)[-1] - 1
+    found = ops.where(ops.logical_and(mask, values == largest), columns, last)
+    indices = ops.min(found, axis=-1, keepdims=True)
     return Selection(indices, ops.take_along_axis(mask, indices, axis=-1))

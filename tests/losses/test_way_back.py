@@ -8,12 +8,12 @@ from keras import ops
 from loss_cases import numpy, tensor, value_and_gradients
 
 import keras_epos
-from keras_epos._pairs import entries_where, products_of_all
+from keras_epos._pairs import products_of_all
 
 RANDOM = np.random.default_rng(0)
 
 
-def operations(loss):
+def operations(loss, dim=129):
     """How many operations of each type are in the graph of a loss and its gradient."""
     import tensorflow as tf
 
@@ -23,7 +23,7 @@ def operations(loss):
             value = loss(labels, embeddings)
         return value, tape.gradient(value, embeddings)
 
-    signature = tf.TensorSpec([16], "int64"), tf.TensorSpec([16, 4], "float32")
+    signature = tf.TensorSpec([16], "int64"), tf.TensorSpec([16, dim], "float32")
     graph = tf.function(both, autograph=False).get_concrete_function(*signature).graph
     return Counter(operation.type for operation in graph.get_operations())
 
@@ -31,7 +31,8 @@ def operations(loss):
 @pytest.mark.backend("tensorflow", reason="counts TensorFlow's operations")
 def test_all_pairs_take_one_product_each_way():
     for loss in (keras_epos.MultiSimilarityLoss(), keras_epos.NTXentLoss(positives="easy")):
-        assert operations(loss)["MatMul"] == 2
+        assert operations(loss, dim=129)["MatMul"] == 2
+        assert operations(loss, dim=128)["MatMul"] == 3
     assert operations(keras_epos.EasyPositiveTripletLoss())["MatMul"] == 1
 
 
@@ -39,33 +40,56 @@ def test_all_pairs_take_one_product_each_way():
 def test_a_negative_for_each_of_all_positives_is_not_scattered_by_the_square():
     found = operations(keras_epos.TripletLoss())
     assert found["MatMul"] == 2
+    # By pairs that stand in the graph once, and not by all entries of a matrix.
     assert not {"UnsortedSegmentSum", "ScatterNd", "TensorScatterAdd"} & set(found)
 
 
-def test_the_gradient_of_all_products():
-    rows, weights = RANDOM.normal(size=(7, 3)), RANDOM.normal(size=(7, 7))
+@pytest.mark.parametrize("counts", [True, False])
+def test_a_formula_of_ones_own_sees_each_positive_and_its_negative(counts):
+    class Gap(keras_epos.PairLoss):
+        has_triplets = True
+
+        def formula(self, positives, negatives, batch):
+            both = ops.logical_and(positives.mask, negatives.mask)[:, 0]
+            value = ops.where(both, ops.square(negatives.similarity - positives.similarity)[:, 0], 0)
+            number = ops.cast(both, value.dtype)
+            return keras_epos.losses.Terms(value, valid=number if counts else None, active=number)
+
+    rows = RANDOM.normal(size=(9, 3))
+    labels = np.array([0, 0, 0, 1, 1, 1, 1, 2, 3])
+    loss = Gap(negatives="semi_hard", dtype="float64")
+    value, slope = value_and_gradients(lambda x: loss(labels, x), tensor(rows))
+    directions = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    cosine = directions @ directions.T
+    total, terms, anchors = 0.0, 0, set()
+    for anchor in range(9):
+        negatives = np.flatnonzero(labels != labels[anchor])
+        for positive in np.flatnonzero(labels == labels[anchor]):
+            if positive != anchor:
+                farther = [n for n in negatives if cosine[anchor, n] < cosine[anchor, positive]]
+                chosen = (
+                    max(farther, key=lambda n: cosine[anchor, n])
+                    if farther
+                    else min(negatives, key=lambda n: cosine[anchor, n])
+                )
+                total += (cosine[anchor, chosen] - cosine[anchor, positive]) ** 2
+                terms += 1
+                anchors.add(anchor)
+    np.testing.assert_allclose(value, total / (terms if counts else len(anchors)), rtol=1e-12)
+    step = np.zeros_like(rows)
+    for place in np.ndindex(*rows.shape):
+        moved = np.zeros_like(rows)
+        moved[place] = 1e-6
+        step[place] = (float(loss(labels, tensor(rows + moved))) - float(loss(labels, tensor(rows - moved)))) / 2e-6
+    np.testing.assert_allclose(numpy(slope), step, atol=1e-8)
+
+
+@pytest.mark.parametrize("dim", [3, 130])
+def test_the_gradient_of_all_products(dim):
+    rows, weights = RANDOM.normal(size=(7, dim)), RANDOM.normal(size=(7, 7))
     value, slope = value_and_gradients(lambda x: ops.sum(products_of_all(x) * tensor(weights)), tensor(rows))
     np.testing.assert_allclose(value, np.sum(weights * (rows @ rows.T)), rtol=1e-12)
     np.testing.assert_allclose(numpy(slope), (weights + weights.T) @ rows, rtol=1e-12)
-
-
-def test_the_gradient_of_some_entries_goes_where_they_stood():
-    values, weights = RANDOM.normal(size=(4, 6)), RANDOM.normal(size=(4, 6))
-    # Rows of no, one, some and all entries under the mask, the last column among them; one place is named twice.
-    mask = np.array([[0] * 6, [0, 0, 0, 0, 0, 1], [1, 0, 1, 0, 0, 1], [1] * 6], bool)
-    indices = RANDOM.integers(0, 6, (4, 6)).astype("int32")
-    indices[2, [0, 2]] = 3
-    expected = np.zeros((4, 6))
-    for row, column in zip(*np.nonzero(mask), strict=True):
-        expected[row, indices[row, column]] += weights[row, column]
-
-    def total(x):
-        found = entries_where(x, tensor(indices, "int32"), tensor(mask, "bool"))
-        return ops.sum(ops.where(tensor(mask, "bool"), found * tensor(weights), 0.0))
-
-    value, slope = value_and_gradients(total, tensor(values))
-    np.testing.assert_allclose(value, np.sum(expected * values), rtol=1e-12)
-    np.testing.assert_allclose(numpy(slope), expected, rtol=1e-12)
 
 
 @pytest.mark.backend("jax", reason="the others have no forward mode in common use")

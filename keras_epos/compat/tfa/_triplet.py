@@ -3,11 +3,14 @@
 import keras
 from keras import ops
 
-from keras_epos._pairs import LOWEST, for_each_true, masks
-from keras_epos.compat.tfa._batch_loss import BatchLoss, mean_of_pairs, serializable
+from keras_epos._pairs import LOWEST, masked_max, masked_min, masks
+from keras_epos.compat.tfa._batch_loss import BatchLoss, serializable
 from keras_epos.compat.tfa._distances import metric
 from keras_epos.compat.tfa._inputs import alarmed, labels_and_rows, number, returned
 from keras_epos.losses._batch import at_least_one_row
+from keras_epos.losses._each_positive import terms_of_each
+from keras_epos.losses._terms import Terms
+from keras_epos.mining._strategy import first_at
 
 
 @serializable
@@ -40,22 +43,25 @@ def triplet_semihard_loss(y_true, y_pred, margin=1.0, distance_metric="L2"):
     positives, negatives = masks(labels, labels)
     # In a batch of one class no pair has a negative.
     positives = ops.logical_and(positives, ops.any(negatives, axis=-1, keepdims=True))
-    chosen = semi_hard_negatives(ops.stop_gradient(distances), positives, negatives)
-    terms = ops.relu(margin + distances - ops.take_along_axis(distances, chosen, axis=-1))
-    return returned(alarmed(mean_of_pairs(terms, positives), rows), y_pred)
+    known = ops.stop_gradient(distances)
+    farthest = masked_max(known, negatives)[:, None]
 
+    def choose(positive):
+        farther = ops.logical_and(negatives, known > positive.of(known))
+        nearest = masked_min(known, farther)[:, None]
+        is_some = ops.any(farther, axis=-1, keepdims=True)
+        candidates = ops.where(is_some, farther, negatives)
+        chosen = first_at(known, candidates, ops.where(is_some, nearest, farthest))
+        return chosen._replace(mask=ops.logical_and(chosen.mask, positive.mask))
 
-def semi_hard_negatives(distances, positives, negatives):
-    """Column of the negative that goes with each positive, `(B, B)` integers that mean nothing elsewhere."""
-    farthest = ops.argmax(ops.where(negatives, distances, LOWEST), axis=-1)
+    def formula(positive, negative):
+        value = ops.where(negative.mask, ops.relu(margin + negative.similarity - positive.similarity), 0)[:, 0]
+        return Terms(value, ops.cast(negative.mask[:, 0], value.dtype), ops.cast(value > 0, value.dtype))
 
-    def serve(column, here, chosen):
-        farther = ops.logical_and(negatives, distances > ops.take_along_axis(distances, column, axis=-1))
-        nearest = ops.argmin(ops.where(farther, distances, -LOWEST), axis=-1)
-        found = ops.where(ops.any(farther, axis=-1), nearest, farthest)
-        return (ops.where(here, ops.cast(found, "int32")[:, None], chosen),)
-
-    return for_each_true(positives, serve, (ops.zeros_like(positives, dtype="int32"),))[0]
+    terms, _ = terms_of_each(formula, choose, positives, -distances, -known)
+    number = ops.sum(terms.valid)
+    value = ops.sum(terms.total) / ops.where(number > 0, number, ops.ones_like(number))
+    return returned(alarmed(value, rows), y_pred)
 
 
 @serializable
