@@ -19,7 +19,7 @@ from keras_epos._pairs import (
     share,
     unit,
 )
-from keras_epos.losses._batch import as_tensor, at_least_one_row, known_rows, refuse_unless
+from keras_epos.losses._batch import are_of_known_classes, as_tensor, at_least_one_row, known_rows, refuse_unless
 from keras_epos.losses._drawn_proxies import DrawnProxies, Seen
 from keras_epos.losses._embedding_loss import EmbeddingLoss
 from keras_epos.losses._terms import Terms
@@ -260,7 +260,7 @@ class ProxyLoss(EmbeddingLoss):
             a sample to a proxy: negative where the loss pulls, positive where it pushes.
         """
         labels, embeddings = self.accepted(labels, embeddings)
-        self.alarm(labels, embeddings, training=False)
+        are_of_known_classes(labels, self.num_classes, self.ignore_label)
         size = ops.shape(embeddings)[0]
         labels, rows = at_least_one_row(labels, known_rows(labels, embeddings, self.ignore_label))
         formula, seen = self.formula_of(labels, rows, training=False), self.seen(training=False)
