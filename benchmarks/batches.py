@@ -2,13 +2,18 @@
 
     python benchmarks/batches.py
     python benchmarks/batches.py --photographs data/cars196/cars_train
+    python benchmarks/batches.py --samples 120053 --classes 22634
+    python benchmarks/batches.py --samples 100000000 --classes 1000000
 
 Rows are small (64 floats), so that the choice of samples is what is timed. With photographs: decode, crop, flip and
-resize, as a share of the same `tf.data` pipeline over the same files in a row.
+resize, as a share of the same `tf.data` pipeline over the same files in a row. With a number of samples: the index
+alone, of labels in random order in a file.
 """
 
 import os
+import tempfile
 import time
+import tracemalloc
 from functools import partial
 from pathlib import Path
 
@@ -54,13 +59,39 @@ def start_and_rate(make, seconds):
     return start, count * CLASSES * SAMPLES / (time.perf_counter() - begin)
 
 
-def index_rate(labels, seconds):
-    indices = keras_epos.data.BatchIndices(labels, CLASSES, SAMPLES, seed=0)
+def index_rate(indices, seconds):
     count, begin = 0, time.perf_counter()
     while time.perf_counter() - begin < seconds:
         indices(np.arange(count, count + 64))
         count += 64
     return count * CLASSES * SAMPLES / (time.perf_counter() - begin)
+
+
+def index_cost(samples, classes, rounds, seconds):
+    """Time and memory of the index of int64 labels in a file."""
+    generator = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "labels.npy"
+        labels = np.lib.format.open_memmap(path, "w+", np.int64, (samples,))
+        for first in range(0, samples, 2**20):
+            labels[first : first + 2**20] = generator.integers(0, classes, min(2**20, samples - first))
+        labels = np.load(path, mmap_mode="r")
+
+        def make():
+            return keras_epos.data.BatchIndices(labels, CLASSES, SAMPLES, small_classes="repeat", seed=0)
+
+        turns = side_by_side.turns({"index": make}, lambda: np.argsort(labels, kind="stable"), rounds)["index"]
+        tracemalloc.start()
+        indices = make()
+        held, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return {
+            "seconds": np.median([own[0] for own, _ in turns]),
+            "as a multiple of np.argsort(labels)": side_by_side.median(turns),
+            "bytes a label, held": held / samples,
+            "bytes a label, at most while it is made": peak / samples,
+            "thousand indices a second": index_rate(indices, seconds) / 1000,
+        }
 
 
 def photographs(folder, rounds):
@@ -98,7 +129,14 @@ def main():
     parser.add_argument("--peer-up-to", type=int, default=1_000, help="classes; it needs a data set for each")
     parser.add_argument("--seconds", type=float, default=2.0, help="how long batches are drawn")
     parser.add_argument("--photographs", help="a folder of .jpg files: measure these instead")
+    parser.add_argument("--samples", type=int, help="measure the index of as many labels instead")
     args = parser.parse_args()
+    if args.samples:
+        costs = [index_cost(args.samples, classes, args.rounds, args.seconds) for classes in args.classes]
+        rows = {name: [cost[name] for cost in costs] for name in costs[0]}
+        columns = [f"{classes:,}" for classes in args.classes]
+        side_by_side.table(f"The index of {args.samples:,} labels, by number of classes", columns, rows, unit="")
+        return
     if args.photographs:
         side_by_side.table("Photographs a second", ["share"], photographs(args.photographs, args.rounds), unit="")
         return
@@ -117,7 +155,11 @@ def main():
         inputs = np.zeros((len(labels), 64), np.float32)
         found = [start_and_rate(partial(ours, inputs, labels), args.seconds) for _ in range(args.rounds)]
         start, rate = np.median(found, axis=0)
-        rates = [start, index_rate(labels, args.seconds) / 1000, rate / 1000]
+        rates = [
+            start,
+            index_rate(keras_epos.data.BatchIndices(labels, CLASSES, SAMPLES, seed=0), args.seconds) / 1000,
+            rate / 1000,
+        ]
         peer = [None, None]
         if classes <= args.peer_up_to:
             start, rate = start_and_rate(partial(choose_from_datasets, inputs, labels), args.seconds)

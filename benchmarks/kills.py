@@ -34,7 +34,7 @@ from keras_epos.cli._main import commands
 
 SIZE = 16
 # What a command writes, beside `place`.
-WHOLE = {"embed": ["out.npy", "out.paths.txt"], "index": ["out"], "export": ["out"], "train": ["out"]}
+WHOLE = {"embed": ["out.npy", "out.paths.txt"], "index": ["out"], "export": ["out"], "pack": ["out"], "train": ["out"]}
 
 
 def main():
@@ -81,6 +81,8 @@ def command(folder, name, place):
         options = "--image-size 16 --epochs 3 --samples 4 --hold-out 0.5 --false-accept-rate 0.5"
         options = ["--backbone", folder / "backbone.keras", *options.split()]
         return ["train", folder / "photographs", "--out", place / "out", *options]
+    if name == "pack":
+        return ["pack", folder / "photographs", "-o", place / "out", "--format", "tfrecord", "--records", 8]
     model = folder / "model.keras"
     if name == "export":
         return ["export", model, "-o", place / "out", "--format", "savedmodel"]
@@ -115,7 +117,11 @@ def kills(folder, name, number, generator):
                 found["with a result already"] += 1
                 check(name, all(there) and answer(folder, name, place) == expected, "a half-written result")
                 # Given again, `embed` and `export` refuse to overwrite a result.
-            if name in ("index", "train") or not is_done(name, place) or (place / "out.npy.unfinished").exists():
+            if (
+                name in ("index", "pack", "train")
+                or not is_done(name, place)
+                or (place / "out.npy.unfinished").exists()
+            ):
                 code = forked(lambda place=place: run(command(folder, name, place)))
                 check(name, code == 0, f"exit code {code} when it was given again")
             check(name, answer(folder, name, place) == expected, "another result after going on")
@@ -155,6 +161,8 @@ def answer(folder, name, place):
         record = json.loads((out / "metrics.json").read_text())
         card = (out / "README.md").read_text()
         return [record, gallery(out / "gallery"), json.loads((out / "threshold.json").read_text()), card]
+    if name == "pack":
+        return {path.name: path.read_bytes().hex() for path in sorted(out.iterdir())}
     # Its graph is written in another order each time, so it is asked.
     files = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
     code = forked(lambda: ask(out, place / "embeddings.npy"))

@@ -14,13 +14,14 @@ except ImportError as error:
         f"The import failed with: {error}"
     ) from error
 
-from keras_epos import collapse, curriculum, data, gallery, hierarchy, losses, mining, retrieval, same_class
+from keras_epos import collapse, curriculum, data, gallery, hierarchy, losses, mining, retrieval, same_class, scale
 from keras_epos.callbacks import (
     BestInterpolation,
     CollapseMonitor,
     FrozenBaseline,
     HierarchyRebuild,
     RecallAtK,
+    Resume,
     StageByEpoch,
 )
 from keras_epos.data import datasets
@@ -53,6 +54,7 @@ __all__ = sorted(
         "OrientedGradients",
         "Random",
         "RecallAtK",
+        "Resume",
         "SemiHard",
         "StageByEpoch",
         "Threshold",
@@ -69,6 +71,7 @@ __all__ = sorted(
         "mining",
         "retrieval",
         "same_class",
+        "scale",
         *(name for name in losses.__all__ if name in globals()),
     ]
 )

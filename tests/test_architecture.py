@@ -17,7 +17,7 @@ TREES = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for p
 
 # Module or folder: all that it may import of ours. What is not named here may import what it likes, and all may import
 # what lies on the ground floor.
-GROUND_FLOOR = {"_checks", "_features", "_keras_private", "_labels", "_linear_probe", "_outputs", "_rows"}
+GROUND_FLOOR = {"_checks", "_features", "_keras_private", "_labels", "_linear_probe", "_outputs", "_rows", "_shares"}
 ALLOWED = {
     **{ground: set() for ground in GROUND_FLOOR},
     "_config": set(),
@@ -37,7 +37,8 @@ FORBIDDEN = {
     "callbacks": {"data", "training", "serving", "losses", "mining"},
     "data": {"training", "serving", "losses", "mining", "retrieval", "callbacks"},
     "training": {"data", "serving", "retrieval", "callbacks"},
-    "serving": {"data", "training", "losses", "mining", "callbacks"},
+    "serving": {"data", "training", "losses", "mining", "callbacks", "scale"},
+    "scale": {"training", "losses", "mining", "callbacks", "cli"},
 }
 
 

@@ -3,8 +3,10 @@
 import ast
 import doctest
 import inspect
+import os
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 import keras
@@ -186,6 +188,16 @@ def test_the_programs_about_protocols_run(capsys):
     assert "found at 10 % false alarms" in shown
 
 
+def test_the_program_about_resuming_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (program,) = programs("resume.md")
+    names = {}, {}
+    for one in names:
+        exec(program.replace("epochs=4", "epochs=1"), one)
+    assert "Resume: run goes on after epoch 1 of 1." in capsys.readouterr().out
+    assert names[0]["history"].history == names[1]["history"].history
+
+
 def test_the_programs_about_verification_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {}
@@ -228,6 +240,21 @@ def test_the_program_about_galleries_runs(tmp_path, monkeypatch, capsys):
     assert again.endswith("['new 0' 'new 1']")
 
 
+def test_the_programs_about_many_images_run(tmp_path, monkeypatch, capsys):
+    """But for Ray, in whose place this process writes the parts."""
+    pytest.importorskip("lancedb", reason="LanceDB is not installed")
+    monkeypatch.chdir(tmp_path)
+    in_this_process = lambda parts, writer, *_: [writer(*part) for part in parts]  # noqa: E731
+    monkeypatch.setattr("keras_epos.scale._embed._by_ray", lambda: in_this_process)
+    names = {}
+    for program in programs("scale.md"):
+        exec(program, names)
+    shards, recall, near = capsys.readouterr().out.splitlines()
+    assert shards == "<Shards of 400 rows in 4 files, dim=32, 0 unreadable>"
+    assert 0.5 < float(recall) <= 1
+    assert near.startswith("['photos/007.png', ")
+
+
 def test_the_programs_about_photographs_name_what_exists(tmp_path, monkeypatch):
     pretrained, similar, damaged, saved = programs("photographs.md")
     names = {"keras": keras, "keras_epos": keras_epos}
@@ -267,7 +294,7 @@ def test_the_programs_about_thresholds_run(tmp_path, monkeypatch, capsys):
 
 def examples():
     """Name of a public object, the object, and what doctest finds in its docstring."""
-    parser, names = doctest.DocTestParser(), {**shared_names(), "np": np}
+    parser, names = doctest.DocTestParser(), {**shared_names(), "np": np, "os": os, "tempfile": tempfile}
     for package in (
         keras_epos,
         keras_epos.collapse,

@@ -88,6 +88,7 @@ def reference():
         ("datasets", "Data sets", "keras_epos.data.datasets", None),
         ("retrieval", "Retrieval", "keras_epos.retrieval", None),
         ("gallery", "Galleries", "keras_epos.gallery", None),
+        ("scale", "Many images", "keras_epos.scale", None),
         ("collapse", "Collapse", "keras_epos.collapse", None),
         ("curriculum", "Curriculum", "keras_epos.curriculum", None),
         ("hierarchy", "Class trees", "keras_epos.hierarchy", None),

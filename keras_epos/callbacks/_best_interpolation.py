@@ -49,6 +49,9 @@ class BestInterpolation(keras.callbacks.Callback):
         >>> callbacks = [recall, best]  # for model.fit
     """
 
+    # What `Resume` keeps.
+    run_state = ("start",)
+
     def __init__(self, recall, shares=(0, 0.25, 0.5, 0.75, 1), start=None):
         super().__init__()
         if not isinstance(recall, RecallAtK):

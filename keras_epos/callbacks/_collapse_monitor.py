@@ -56,6 +56,9 @@ class CollapseMonitor(KnownArguments, keras.callbacks.Callback):
         True
     """
 
+    # What `Resume` keeps.
+    run_state = ("history", "initial", "reason", "_logs", "_epochs_at_margin")
+
     def __init__(
         self,
         images,

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_epos._features import pooled_features
-from keras_epos._linear_probe import linear_probe
+from keras_epos._linear_probe import LinearProbe, linear_probe
 from keras_epos.callbacks._baseline import NAMES, behind, best_epoch, best_part, has_stepped
 from keras_epos.callbacks._neighbors import warn_of_other_restorers
 from keras_epos.callbacks._recall_at_k import RecallAtK
@@ -82,6 +82,8 @@ class FrozenBaseline(RecallAtK):
         ['backbone', 'probe', 'start']
     """
 
+    run_state = (*RecallAtK.run_state, "_start", "_best", "_probe_parts")
+
     def __init__(self, images, labels=None, *, train, restore_best=False, **recall):
         super().__init__(images, labels, **recall)
         if not self._measure_baseline and "probe" not in (self.baseline or {}):
@@ -140,6 +142,14 @@ class FrozenBaseline(RecallAtK):
             return
         self.verdict = self._compared() + (self._restored() if self.restore_best else "")
         print(f"\n{self.verdict}")
+
+    @property
+    def _probe_parts(self):
+        return self.probe and list(self.probe)
+
+    @_probe_parts.setter
+    def _probe_parts(self, parts):
+        self.probe = parts and LinearProbe(*parts)
 
     def _compared(self):
         """How the best epoch compares with what needs no training."""

@@ -25,7 +25,7 @@ class HierarchyRebuild(KnownArguments, keras.callbacks.Callback):
     Every `HierarchicalTripletLoss` of the model takes its margins from the tree, in a sum of losses too, and `indices`
     their neighbors. Nothing is compiled anew. It happens before the first batch of the epoch, so what a checkpoint
     keeps at its end is the tree that the epoch had; a run that goes on from there starts with that tree. Without
-    such a loss nothing keeps the tree: then a resumed run builds it when it starts, which is the same with `every=1`.
+    such a loss `Resume` alone keeps the tree; a run that goes on otherwise builds it when it starts.
 
     Args:
         images: The training images, or as many as will do for a mean of each class: an array `(N, ...)`, or finite
@@ -47,6 +47,9 @@ class HierarchyRebuild(KnownArguments, keras.callbacks.Callback):
         ValueError: For arguments out of range; and in training, when neither the loss nor `indices` takes a tree, or
             the images lack a class.
     """
+
+    # What `Resume` keeps.
+    run_state = ("history", "_tree")
 
     def __init__(self, images, labels=None, *, indices=None, every=1, warm_up_epochs=0, output=None, batch_size=128):
         super().__init__()
@@ -109,6 +112,16 @@ class HierarchyRebuild(KnownArguments, keras.callbacks.Callback):
                     f"`labels` must have the classes 0 to {loss.num_classes - 1} of the loss, each with a sample. "
                     f"Received: {len(classes)} classes from {classes[0]} to {classes[-1]}."
                 )
+
+    @property
+    def _tree(self):
+        return self.hierarchy and {
+            name: getattr(self.hierarchy, name) for name in ("means", "counts", "classes", "num_levels", "linkage")
+        }
+
+    @_tree.setter
+    def _tree(self, parts):
+        self._use(parts and ClassHierarchy(**parts))
 
     def _use(self, hierarchy):
         self.hierarchy = hierarchy

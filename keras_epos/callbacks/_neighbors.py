@@ -14,7 +14,7 @@ def check_prefix(prefix):
 def check_neighbors(callback, names, more_is_better=True):
     """Warns of callbacks that need what `callback` writes, yet stand before it or take less for better."""
     writer = type(callback).__name__
-    others = _callbacks_around(callback)
+    others = callbacks_around(callback)
     for place, other in enumerate(others):
         monitors = getattr(other, "monitor", None) in names
         if other is callback or not (monitors or isinstance(other, _recorders())):
@@ -36,7 +36,7 @@ def check_neighbors(callback, names, more_is_better=True):
 
 def warn_of_other_restorers(callback):
     """Warns of callbacks that put back weights of an epoch after `callback` has put back the best."""
-    others = _callbacks_around(callback)
+    others = callbacks_around(callback)
     for other in others[others.index(callback) + 1 :] if others else []:
         if getattr(other, "restore_best_weights", False):
             writer = type(callback).__name__
@@ -51,7 +51,7 @@ def _recorders():
     return (keras.callbacks.CSVLogger, keras.callbacks.TensorBoard)
 
 
-def _callbacks_around(callback):
+def callbacks_around(callback):
     """The list of callbacks that `callback` stands in, or an empty one when nothing known is calling.
 
     Keras tells a callback neither its neighbors nor its place, but the `CallbackList` is the caller.

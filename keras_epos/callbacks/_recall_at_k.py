@@ -80,6 +80,9 @@ class RecallAtK(KnownArguments, keras.callbacks.Callback):
         ['epoch', 'map@r', 'queries_without_match', 'r_precision', 'recall@1']
     """
 
+    # What `Resume` keeps.
+    run_state = ("history", "baseline", "_logs", "_told_of_one_point", "_told_of_harm")
+
     def __init__(
         self,
         images,

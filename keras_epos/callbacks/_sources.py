@@ -5,6 +5,7 @@ import contextlib
 import keras
 import numpy as np
 
+from keras_epos._shares import num_devices, predict_in_shares
 from keras_epos.callbacks._outputs import embeddings_of
 
 
@@ -19,7 +20,7 @@ class _Arrays:
 
     def embed(self, model, output):
         if output is None and all(_suits_predict(part) for part in keras.tree.flatten(self.images)):
-            embeddings = model.predict(self.images, batch_size=self.batch_size, verbose=0)
+            embeddings = predict_in_shares(model.predict, self.images, self.batch_size, verbose=0)
             return embeddings_of(model, embeddings, None), self.labels
         blocks = (self._block(slice(start, start + self.batch_size)) for start in range(0, len(self), self.batch_size))
         return np.concatenate([_embed_batch(model, images, output) for images in blocks]), self.labels
@@ -222,8 +223,8 @@ def _pair(batch):
 
 def _predict(model, images):
     strategy = getattr(model, "distribute_strategy", None)
-    if strategy is not None and strategy.num_replicas_in_sync > 1:
+    if (strategy is not None and strategy.num_replicas_in_sync > 1) or num_devices() > 1:
         # `predict_on_batch` hands the whole batch to every replica and returns each row once a replica.
         rows = len(keras.tree.flatten(images)[0])
-        return model.predict(images, batch_size=rows, verbose=0)
+        return predict_in_shares(model.predict, images, rows, verbose=0)
     return model.predict_on_batch(images)

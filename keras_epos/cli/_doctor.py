@@ -21,6 +21,7 @@ EXTRAS = {
     "Pillow": "images on JAX and PyTorch",
     "tensorflow-datasets": "more data sets",
     "flask": "the page of `keras-epos browse`",
+    "grain": "shards of photographs, and batches from worker processes",
     "pyarrow": "embeddings as .parquet files",
 }
 BITS = {24: "float32", 11: "TF32, 11 bits", 8: "bfloat16, 8 bits"}

@@ -14,6 +14,7 @@ from keras_epos.cli._embed import embed
 from keras_epos.cli._evaluate import evaluate
 from keras_epos.cli._export import export
 from keras_epos.cli._index import index
+from keras_epos.cli._pack import pack
 from keras_epos.cli._search import search
 from keras_epos.cli._train import train
 
@@ -48,7 +49,7 @@ def commands():
     """
 
 
-for command in (train, evaluate, calibrate, index, search, browse, embed, export, doctor):
+for command in (train, evaluate, calibrate, index, search, browse, embed, export, pack, doctor):
     commands.add_command(command)
 
 

@@ -1,21 +1,21 @@
-"""The folder of a training: a record that is replaced as a whole, and a checkpoint after every epoch."""
+"""The folder of a training: a record that is replaced as a whole, the model at its start, and checkpoints."""
 
 import json
+import shutil
 from pathlib import Path
 
 import keras
 
+import keras_epos
 from keras_epos.cli._files import replace
 
 RECORD = "metrics.json"
 START = "start.keras"
+CHECKPOINTS = "checkpoints"
 
 
-class Run(keras.callbacks.Callback):
+class Run:
     """A run that is begun, or goes on after the last epoch that it completed.
-
-    The record names the checkpoint that belongs to it, and is written after it. So a process that is killed at any
-    moment leaves a whole state, and perhaps a file that no record names.
 
     Args:
         folder: `pathlib.Path` of the run.
@@ -23,39 +23,41 @@ class Run(keras.callbacks.Callback):
         restart: Whether to begin anew where there is a run already.
 
     Attributes:
-        record: Dictionary of what is known of the run: `settings`, `checkpoint`, `epochs` (one dictionary each), and
-            what `write` was given.
+        record: Dictionary of what is known of the run: `settings`, `epochs` (one dictionary each), and what `write` was
+            given.
 
     Raises:
         ValueError: If the folder holds something else, or a run with other settings.
     """
 
     def __init__(self, folder, settings, restart=False):
-        super().__init__()
-        self.folder, settings = Path(folder), json.loads(json.dumps(settings))
+        self.folder, self.restart = Path(folder), restart
+        self._new = {"settings": json.loads(json.dumps(settings)), "epochs": [], "finished": False}
         self.record = _read(self.folder)
         if self.record is None or restart:
-            self.record = {"settings": settings, "checkpoint": None, "epochs": [], "finished": False}
-        elif changed := _changed(self.record["settings"], settings):
+            self.record = dict(self._new)
+        elif changed := _changed(self.record["settings"], self._new["settings"]):
             raise ValueError(
                 f"{self.folder} must be a run with the same settings. Received: {', '.join(changed)}. Repeat the "
                 "command of the run, choose another --output, or begin anew by --restart."
             )
 
     def start(self, build):
-        """The model after the last complete epoch; or a new one by `build()`, which is kept as the start."""
-        if self.record["checkpoint"] is None:
+        """The model at the start of the run; a new one by `build()` is kept as that."""
+        start = self.folder / START
+        if self.restart or not start.exists():
             model = build()  # first, so that settings that cannot be built leave nothing
             self.folder.mkdir(parents=True, exist_ok=True)
+            start.unlink(missing_ok=True)
+            self._remove_checkpoints()
+            self.record = dict(self._new)
             self.write()
-            self._keep(model, START)
-        else:
-            model = keras.saving.load_model(self.folder / self.record["checkpoint"])
-        return model
+            replace(start, model.save)
+        return keras.saving.load_model(start)
 
-    def on_epoch_end(self, epoch, logs=None):
-        self.record["epochs"].append({name: float(value) for name, value in (logs or {}).items()})
-        self._keep(self.model, f"epoch-{epoch + 1}.keras")
+    def resume(self, batches):
+        """The callback that goes on with the run, and keeps it."""
+        return keras_epos.Resume(self.folder / CHECKPOINTS, batches)
 
     def write(self, **found):
         """Write the record, with more of what is known."""
@@ -63,20 +65,15 @@ class Run(keras.callbacks.Callback):
         replace(self.folder / RECORD, lambda path: path.write_text(json.dumps(self.record, indent=1)))
 
     def finish(self):
-        self.write(finished=True, checkpoint=None)
-        self._remove_checkpoints(but=())
+        self.write(finished=True)
+        (self.folder / START).unlink(missing_ok=True)
+        self._remove_checkpoints()
 
-    def _keep(self, model, name):
-        replace(self.folder / name, model.save)
-        self.write(checkpoint=name)
-        self._remove_checkpoints(but=(START, name))
-
-    def _remove_checkpoints(self, but):
-        # With what killed processes were writing.
-        for pattern in ("epoch-*.keras", START, ".????????-*"):
-            for path in self.folder.glob(pattern):
-                if path.name not in but and path.is_file():
-                    path.unlink()
+    def _remove_checkpoints(self):
+        shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
+        for path in self.folder.glob(".????????-*"):  # what killed processes were writing
+            if path.is_file():
+                path.unlink()
 
 
 def _read(folder):
@@ -88,7 +85,7 @@ def _read(folder):
         return None
     try:
         record = json.loads(path.read_text())
-        if not {"settings", "checkpoint", "epochs", "finished"} <= record.keys():
+        if not {"settings", "epochs", "finished"} <= record.keys():
             raise ValueError("it has other entries")
     except (ValueError, AttributeError) as error:
         raise ValueError(f"{path} must be the record of a run of this version. Received: {error}.") from error

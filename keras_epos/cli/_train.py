@@ -103,16 +103,16 @@ def fit(run, training, held_out, options):
     """Train, or go on; leaves model.keras, and its measures in the record."""
     size, epochs, seed = options["image_size"], options["epochs"], options["seed"]
     keras.utils.set_random_seed(seed)
-    batches = {
-        "inputs": training.inputs,
-        "labels": training.labels,
-        "classes_per_batch": min(options["classes"], len(set(training.labels.tolist()))),
-        "samples_per_class": options["samples"],
-        "load": image_loader(size, augment="crop_flip"),
-        "seed": seed,
-        "on_error": "skip",
-    }
-    steps = len(balanced_batches(**batches))
+    dataset = balanced_batches(
+        training.inputs,
+        training.labels,
+        min(options["classes"], len(set(training.labels.tolist()))),
+        options["samples"],
+        load=image_loader(size, augment="crop_flip"),
+        seed=seed,
+        on_error="skip",
+    )
+    steps = len(dataset)
 
     def build():
         model = new_model(options["backbone"], options["embedding_dim"], size)
@@ -122,12 +122,10 @@ def fit(run, training, held_out, options):
             loss=keras_epos.NTXentLoss(0.05, positives="easy"),
             backbone_optimizer=warm_cosine_adamw(4e-4, epochs * steps),
         )
+        model.optimizer.build(model.trainable_variables)  # Keras warns of a file without its variables
         return model
 
     model = run.start(build)
-    done = len(run.record["epochs"])
-    if done:
-        click.echo(f"Going on after epoch {done} of {epochs}.")
     if "before" not in run.record:
         run.write(before=measure(model, held_out, size))
     images = image_batches(held_out.inputs, size)
@@ -139,16 +137,16 @@ def fit(run, training, held_out, options):
         shares=(0, 0.25, 0.5, 0.75, 1),
         start=run.folder / START,
     )
-    model.fit(
-        balanced_batches(**batches, start_step=done * steps),
+    history = model.fit(
+        dataset,
         epochs=epochs,
-        initial_epoch=done,
-        callbacks=[recall, run, choice],
+        callbacks=[run.resume(dataset), recall, choice],
         shuffle=False,
         verbose=1 if sys.stdout.isatty() else 2,
-    )
+    ).history
+    found = [dict(zip(history, map(float, values), strict=True)) for values in zip(*history.values(), strict=True)]
     replace(run.folder / "model.keras", model.save)
-    run.write(share=choice.share, after=measure(model, held_out, size))
+    run.write(epochs=found, share=choice.share, after=measure(model, held_out, size))
 
 
 def index_run(run, training, held_out, options):

@@ -1,5 +1,7 @@
 """Batches of a curriculum: first of the clean samples, then of the noisy ones too, then of all."""
 
+import hashlib
+
 import keras
 import numpy as np
 from keras import tree
@@ -24,7 +26,7 @@ class StagedBatches(keras.utils.PyDataset):
         model.fit(batches, epochs=30, shuffle=False, callbacks=[keras_epos.StageByEpoch(batches)])
 
     `StageByEpoch` says which epoch it is: a data set is not told by Keras. So a run resumes with `initial_epoch`, or
-    with `keras.callbacks.BackupAndRestore`, at the stage and the batches it would have had.
+    with `keras_epos.Resume(folder, batches)`, at the stage and the batches it would have had.
 
     Batch number `step` of a stage depends on labels, parts, `seed` and `step` only. For classification it is the next
     piece of a shuffle. For metric learning pass `classes_per_batch` and `samples_per_class`: P distinct classes x K
@@ -87,7 +89,7 @@ class StagedBatches(keras.utils.PyDataset):
                 f"classes_per_batch={classes_per_batch}, samples_per_class={samples_per_class}."
             )
         self.weights = np.asarray(weights, np.float32)[parts]
-        seed = integer("seed", seed)
+        self._seed = seed = integer("seed", seed)
         self.epoch = 0
         self._load = load
         self._starts = np.cumsum([0, *epochs[:-1]])
@@ -110,6 +112,17 @@ class StagedBatches(keras.utils.PyDataset):
     @property
     def num_batches(self):
         return self._steps
+
+    def describe(self):
+        """What the batches depend on, beside the inputs, in plain JSON: by this `Resume` knows its run again."""
+        content = hashlib.sha256(np.ascontiguousarray(self.labels))
+        content.update(self.weights)
+        stages = [
+            [int(start), len(stream[0]), stream[1].batch_size]
+            for start, stream in zip(self._starts, self._streams, strict=True)
+            if stream
+        ]
+        return {"labels": content.hexdigest()[:16], "stages": stages, "steps": int(self._steps), "seed": self._seed}
 
     def stage(self, epoch):
         """The stage of an epoch, both from 0."""

@@ -14,6 +14,7 @@ from keras_epos.data._images import (
     unreadable,
 )
 from keras_epos.data._label_noise import pairwise_noise, symmetric_noise
+from keras_epos.data._write_shards import write_shards
 
 __all__ = [
     "AnchorNeighborIndices",
@@ -30,6 +31,7 @@ __all__ = [
     "random_flip",
     "symmetric_noise",
     "unreadable",
+    "write_shards",
 ]
 
 

@@ -1,11 +1,10 @@
 """Which samples stand in which batch, where batches are random classes with their nearest ones."""
 
-import threading
-
 import numpy as np
 
 from keras_epos._checks import integer
 from keras_epos.data._batch_indices import BatchIndices, check_steps
+from keras_epos.data._own_lock import OwnLock
 
 
 class AnchorNeighborIndices:
@@ -63,14 +62,14 @@ class AnchorNeighborIndices:
         self.anchors_per_batch = anchors_per_batch
         self.classes_per_anchor = classes_per_anchor
         self._neighbors = None
-        self._unchanged = threading.Lock()
+        self._unchanged = OwnLock()
         self.set_hierarchy(hierarchy)
 
     def set_hierarchy(self, hierarchy):
         """Take the neighbors from another tree from now on, or none at all.
 
-        Batches that are drawn already stay as they are. A data set draws ahead inside a pass, never beyond its end, so
-        between two passes is the time for it.
+        Batches that are drawn already stay as they are, and so do worker processes of grain. A data set draws ahead
+        inside a pass, never beyond its end, so between two passes is the time for it.
 
         Args:
             hierarchy: `ClassHierarchy` with a class for every label, or `None` for random classes.

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 
 from keras_epos._checks import integer
+from keras_epos.data._class_members import members_of
 from keras_epos.data._shuffle import fold, seed_key, shuffled
 
 _CLASS_STREAM, _MEMBER_STREAM, _SPARE_STREAM, _LOAD_STREAM = range(4)
@@ -18,10 +19,12 @@ class BatchIndices:
     do not fill a batch; they differ from epoch to epoch. The visits to a class walk through a shuffle of its samples, K
     at a time, and reshuffle at its end, so rare samples are seen as often as common ones.
 
-    NumPy only. Memory: two integers a sample and two a class.
+    NumPy only. Memory: the labels, four bytes a sample and two integers a class; while it is made, 12 bytes a sample
+    where the labels lie close together, as class numbers do.
 
     Args:
-        labels: Integers `(N,)` or `(N, 1)`, copied; any value is a class, negative ones too. Or rows of zeros and ones,
+        labels: Integers `(N,)` or `(N, 1)`, copied; any value is a class, negative ones too. A file of them that
+            nobody writes to, `np.load("labels.npy", mmap_mode="r")`, stays where it is. Or rows of zeros and ones,
             integers or booleans `(N, L)`: each column is a class, and a sample belongs to all in which it has a one.
             Memory then grows with the number of ones.
         classes_per_batch: P, at least 1.
@@ -30,7 +33,7 @@ class BatchIndices:
         seed: Integer.
 
     Attributes:
-        labels: The copy, `(N,)` or `(N, L)`: what `batches` gives as y.
+        labels: The copy, or the file, `(N,)` or `(N, L)`: what `batches` gives as y.
 
     Raises:
         ValueError: If the labels are not integers, a number is a float, or fewer than P classes are left.
@@ -56,7 +59,7 @@ class BatchIndices:
         self._key = seed_key(self.seed)
         self.labels = labels = integer_labels(labels)
         # Sample indices grouped by class: class c owns members[starts[c] : starts[c] + sizes[c]].
-        self._members, sizes = _members_of(labels)
+        self._members, sizes = members_of(labels)
         kept = _kept_classes(sizes, self.classes_per_batch, self.samples_per_class, small_classes)
         self._starts = (np.cumsum(sizes) - sizes)[kept]
         self._sizes = sizes[kept]
@@ -144,13 +147,16 @@ class BatchIndices:
         positions = block * self.samples_per_class + np.arange(self.samples_per_class)
         keys = fold(fold(fold(self._key, _MEMBER_STREAM), classes)[..., None], cycle)
         # The remainder only bites in classes smaller than K, which then repeat their samples.
-        return self._members[self._starts[classes, None] + shuffled(positions % sizes, sizes, keys)]
+        return self._at(self._starts[classes, None] + shuffled(positions % sizes, sizes, keys))
 
     def samples_of_class(self, number, step, place):
         """All samples of the class `number`, shuffled for the place `place` of the batch `step`."""
         size = self._sizes[number]
         key = fold(fold(fold(self._key, _SPARE_STREAM), step), place)
-        return self._members[self._starts[number] + shuffled(np.arange(size), size, key)]
+        return self._at(self._starts[number] + shuffled(np.arange(size), size, key))
+
+    def _at(self, places):
+        return self._members[places].astype(np.int64)
 
     def _distinct(self, step, classes, drawn):
         """The `(P, K)` indices of a batch with no sample twice."""
@@ -176,11 +182,13 @@ def check_steps(steps):
 def integer_labels(labels):
     """A copy of `labels`: integers `(N,)` of their own dtype, or rows `(N, L)` of zeros and ones.
 
+    A file of them that is open for reading only is not copied.
+
     Raises:
         ValueError: If they are neither.
     """
     # A copy: the labels of the batches must stay those that they were drawn by.
-    labels = np.array(labels)
+    labels = labels if isinstance(labels, np.memmap) and not labels.flags.writeable else np.array(labels)
     if labels.ndim in (1, 2) and not len(labels):
         raise ValueError(f"`labels` must have at least one sample. Received: labels of shape {labels.shape}.")
     if labels.ndim == 2 and labels.shape[1] == 1:
@@ -241,22 +249,6 @@ def _too_few(sizes, num_kept, classes_per_batch, samples_per_class, small_classe
             ", or small_classes='repeat', which fills up small classes with copies" * (small_classes == "skip") + "."
         )
     return f"{message}. {remedy} (Classes that `image_folder` holds out for validation or test do not count.)"
-
-
-def _members_of(labels):
-    """Samples of each class.
-
-    Args:
-        labels: Integers `(N,)`, or rows of zeros and ones `(N, L)` whose columns are the classes.
-
-    Returns:
-        `(members, sizes)`: sample indices, class after class, and how many of them each class has.
-    """
-    if labels.ndim == 2:
-        classes, members = np.nonzero(labels.T)
-        return members, np.bincount(classes, minlength=labels.shape[1])
-    _, class_of_sample, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    return np.argsort(class_of_sample.reshape(-1), kind="stable"), sizes
 
 
 def without_repeats(drawn, sizes, samples_of, keep_copies):

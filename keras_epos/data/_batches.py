@@ -1,12 +1,14 @@
 """Batches for `fit` on every backend: the rows that a stream of indices names, read and loaded."""
 
 import dataclasses
+import functools
+import hashlib
 import math
 
 import keras
 import numpy as np
 
-from keras_epos._checks import integer
+from keras_epos._checks import integer, one_of
 from keras_epos.data._batch_indices import BatchIndices
 from keras_epos.data._inputs import as_arrays, refuse_stream
 from keras_epos.data._py_batches import PyBatches
@@ -25,6 +27,7 @@ def batches(
     same_every_pass=False,
     num_shards=1,
     shard_index=0,
+    engine=None,
 ):
     """Yield the batches whose rows an index stream names, for `fit`.
 
@@ -32,10 +35,11 @@ def batches(
         model.fit(keras_epos.data.batches(images, indices), epochs=10)
 
     One pass over the data set has `steps` batches, what Keras takes for an epoch, and **the next pass goes on where
-    this one ended**, as epochs should differ. So `fit(dataset, epochs=10)` trains on steps 0 ... 10 * steps - 1. To
-    resume after epoch 4, build the data set with `start_step=4 * steps`. A look at the first batch, as
-    `next(iter(dataset))`, counts as a pass. **For `validation_data` pass `same_every_pass=True`**: otherwise every
-    epoch is measured on other batches.
+    this one ended**, as epochs should differ. So `fit(dataset, epochs=10)` trains on steps 0 ... 10 * steps - 1. A run
+    that was stopped goes on with `keras_epos.Resume`, which calls `dataset.start_epoch(epoch)`: the next pass is then
+    that of this epoch, from 0. Or build the data set with `start_step=4 * steps` after epoch 4. A look at the first
+    batch, as `next(iter(dataset))`, counts as a pass. **For `validation_data` pass `same_every_pass=True`**: otherwise
+    every epoch is measured on other batches.
 
     The Keras backend says what comes back. On TensorFlow it is a `tf.data.Dataset`. On JAX and PyTorch, which need no
     TensorFlow, it is a `keras.utils.PyDataset` of NumPy arrays: the same samples at the same step, read and loaded in
@@ -74,10 +78,17 @@ def batches(
             losses of this library see as a whole. With shards, Keras would stop after as many parts of batches as there
             are batches, and never reach the rest.
         shard_index: This process, in `[0, num_shards)`.
+        engine: None: what the Keras backend says, see above. "grain": on every backend a `grain.IterDataset` of NumPy
+            arrays (`pip install "keras-epos[grain]"`): the same samples at the same step, for worker processes, for
+            checkpoints of the input, and for other grain transformations. It has no end, as each iteration begins at
+            `start_step`: `fit(dataset, steps_per_epoch=..., epochs=...)` goes on from epoch to epoch. With
+            `same_every_pass=True`, for validation, it ends. See `docs/shards.md`.
 
     Returns:
-        `tf.data.Dataset` or `keras.utils.PyDataset` of `(x, y)`: x stacked to `(batch, ...)`; y `(batch,)` in the dtype
-        of the labels, or its rows `(batch, L)`; with ids int64 `(batch, 2)` or `(batch, L + 1)`. Its length is set.
+        `tf.data.Dataset`, `keras.utils.PyDataset` or `grain.IterDataset` of `(x, y)`: x stacked to `(batch, ...)`; y
+        `(batch,)` in the dtype of the labels, or its rows `(batch, L)`; with ids int64 `(batch, 2)` or
+        `(batch, L + 1)`. Its length is set, and it has `start_epoch`, but for grain's. What `map` and its kin make of
+        it has not, and follows it.
 
     Raises:
         ValueError: If a request cannot be met, at once; or while iterating, for on_error='raise', with the name of the
@@ -95,14 +106,22 @@ def batches(
         raise ValueError(f"`on_error` must be 'raise' or 'skip'. Received: on_error={on_error!r}.")
     if load is not None and not callable(load):
         raise ValueError(f"`load` must be a function of one input, or None. Received: load={load!r}.")
+    one_of("engine", engine, (None, "grain"))
+    if steps is None and engine == "grain" and not same_every_pass:
+        steps = math.inf
     passes = Passes(start_step, math.inf if steps is None else steps, same_every_pass, num_shards, shard_index)
     if steps is None:
         steps = max(1, round(indices.num_samples / (indices.batch_size * num_shards)))
         passes = dataclasses.replace(passes, steps=steps)
     if with_ids:
         labels = np.column_stack([labels.astype(np.int64), np.arange(len(labels))])
-    engine = tf_batches if keras.backend.backend() == "tensorflow" else PyBatches
-    return engine(inputs, labels, indices, load, passes, replace=on_error == "skip")
+    make = tf_batches if keras.backend.backend() == "tensorflow" else PyBatches
+    if engine == "grain":
+        from keras_epos.data._grain_batches import grain_batches as make
+    dataset = make(inputs, labels, indices, load, passes, replace=on_error == "skip")
+    if engine is None:
+        dataset.passes, dataset.describe = passes, functools.partial(described, indices, passes)
+    return dataset
 
 
 def balanced_batches(
@@ -131,12 +150,12 @@ def balanced_batches(
             'repeat' fills up with copies; 'error' raises. 'skip' is the default because a copy is its anchor's nearest
             positive: easy positives would then teach nothing, in silence.
         seed: Integer.
-        arguments: Of `batches`: `load`, `with_ids`, `on_error`, `start_step`, `steps`, `same_every_pass`, `num_shards`
-            and `shard_index`.
+        arguments: Of `batches`: `load`, `with_ids`, `on_error`, `start_step`, `steps`, `same_every_pass`, `num_shards`,
+            `shard_index` and `engine`.
 
     Returns:
-        `tf.data.Dataset` or `keras.utils.PyDataset` of `(x, y)`, see `batches`. The K samples of a class stand side by
-        side.
+        `tf.data.Dataset`, `keras.utils.PyDataset` or `grain.IterDataset` of `(x, y)`, see `batches`. The K samples of a
+        class stand side by side.
 
     Raises:
         ValueError: If a request cannot be met, as `batches` does.
@@ -152,15 +171,28 @@ def balanced_batches(
     return batches(inputs, indices, **arguments)
 
 
-@dataclasses.dataclass(frozen=True)
+def described(indices, passes):
+    """What the batches depend on, beside the inputs, in plain JSON: by this `Resume` knows its run again."""
+    return {
+        "stream": type(indices).__name__,
+        "labels": hashlib.sha256(np.ascontiguousarray(indices.labels)).hexdigest()[:16],
+        **{name: getattr(indices, name, None) for name in ("batch_size", "samples_per_class", "seed")},
+        "steps": None if passes.endless else int(passes.steps),
+        "start_step": int(passes.start_step),
+        "shard": [int(passes.shard_index), int(passes.num_shards)],
+    }
+
+
+@dataclasses.dataclass
 class Passes:
-    """The steps of each pass, as `batches` describes them.
+    """The steps of each pass, as `batches` describes them, and which pass is the next one.
 
     Attributes:
         start_step: First step of the first pass, counted in this shard's own batches.
         steps: Batches of a pass, an integer or `math.inf`.
         same_every_pass: Whether all passes take the steps of the first one.
         num_shards, shard_index: How many workers there are, and which one this is.
+        number: Of the next pass, from 0.
 
     Raises:
         ValueError: If one of them is out of range.
@@ -171,6 +203,7 @@ class Passes:
     same_every_pass: bool
     num_shards: int
     shard_index: int
+    number: int = 0
 
     def __post_init__(self):
         integer("num_shards", self.num_shards, least=1)
@@ -199,6 +232,21 @@ class Passes:
     def endless(self):
         """Whether a pass never ends."""
         return isinstance(self.steps, float) and self.steps == math.inf
+
+    def start_epoch(self, epoch):
+        """Let the next pass be that of an epoch, from 0."""
+        if integer("epoch", epoch, least=0) and self.endless:
+            raise ValueError(
+                "`steps` must be finite for a run that goes on: an endless data set begins at `start_step` on every "
+                f"pass. Received: steps=math.inf and epoch={epoch}. Give the data set, and not `fit`, the steps of an "
+                "epoch."
+            )
+        self.number = int(epoch)
+
+    def begin(self):
+        """First step of the next pass, which from now on is the one after it."""
+        self.number += 1
+        return self.first(self.number - 1)
 
     def first(self, number):
         """First step of pass number `number`, counted in this shard's own batches."""

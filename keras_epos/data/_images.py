@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_epos.data import _pillow_images as pillow_images
 from keras_epos.data import _tensorflow_images as tensorflow_images
-from keras_epos.data._inputs import as_arrays, describe_input, is_encoded, takes_seed
+from keras_epos.data._inputs import StoredRows, as_arrays, as_text, describe_input, is_encoded, read_rows, takes_seed
 from keras_epos.data._recovery import map_or_recover
 from keras_epos.data._tf_batches import without_tuning
 
@@ -101,8 +101,8 @@ def image_batches(paths, size, batch_size=64, *, labels=None, load=None):
     """Yield the images of `paths` in order, for `model.predict`, `RecallAtK` and galleries.
 
     Args:
-        paths: N file paths, or a uint8 array `(N, height, width, channels)` when `load` takes
-            arrays.
+        paths: N file paths, or encoded images, such as those of `datasets.shard_folder`; or a uint8 array
+            `(N, height, width, channels)` when `load` takes arrays.
         size: Side in pixels, or `(height, width)`.
         batch_size: Images in a batch; the last one may be smaller.
         labels: None, or N labels to go with the images.
@@ -129,7 +129,7 @@ def image_batches(paths, size, batch_size=64, *, labels=None, load=None):
         try:
             return load_one(*(row[index] for row in rows))
         except Exception as error:
-            name = describe_input(rows[0][index], index)
+            name = f"input number {index}" if isinstance(inputs, StoredRows) else describe_input(inputs[index], index)
             raise ValueError(
                 f"`paths` must be readable images. Received: {name}, which gives {type(error).__name__}: {error} "
                 "`keras_epos.data.unreadable(paths)` finds all such files, to leave out with their labels."
@@ -161,8 +161,16 @@ def _in_order(rows, batch_size, load_one, load_row):
         return _NumpyBatches(len(rows[0]), batch_size, load_row)
     import tensorflow as tf
 
-    keys = (np.arange(len(rows[0])),)
-    batches = tf.data.Dataset.from_tensor_slices((tuple(rows), keys)).batch(batch_size)
+    in_memory = tuple(rows[1:] if isinstance(rows[0], StoredRows) else rows)
+    batches = tf.data.Dataset.from_tensor_slices((in_memory, (np.arange(len(rows[0])),))).batch(batch_size)
+    if isinstance(rows[0], StoredRows):
+        dtype = tf.string if rows[0].dtype == object else rows[0].dtype
+
+        def with_stored(others, keys):
+            stored = tf.numpy_function(lambda places: read_rows(rows[0], places), keys, dtype)
+            return (tf.ensure_shape(stored, (None, *rows[0].shape[1:])), *others), keys
+
+        batches = batches.map(with_stored)
     dataset = map_or_recover(batches, load_one, load_row)
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(-(-len(rows[0]) // batch_size)))
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(without_tuning())
@@ -175,24 +183,33 @@ def unreadable(paths, *, max_pixels=MAX_PIXELS):
         inputs, labels = np.delete(test.inputs, list(bad)), np.delete(test.labels, list(bad))
 
     Args:
-        paths: N file paths.
+        paths: N file paths, or encoded images.
         max_pixels: Largest height x width, see `decode_and_resize`.
 
     Returns:
         dict: The place in `paths` of each unreadable image, in order, and why it cannot be read.
     """
-    engine = _engine()
+    inputs = as_arrays(paths, len(paths))
 
-    def reason(path):
+    def reason(place):
         try:
-            engine.decode(engine.read(path), 3, max_pixels)
+            contents = _engine().read(as_text(inputs[place]))
         except Exception as error:
             return f"{type(error).__name__}: {error}"
-        return None
+        return fault_of(contents, max_pixels)
 
     with ThreadPool(_threads()) as pool:
-        reasons = pool.map(reason, [os.fsdecode(path) for path in paths])
+        reasons = pool.map(reason, range(len(inputs)))
     return {index: found for index, found in enumerate(reasons) if found}
+
+
+def fault_of(contents, max_pixels=MAX_PIXELS):
+    """Why these bytes cannot be decoded, or `None`."""
+    try:
+        _engine().decode(contents, 3, max_pixels)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 class _NumpyBatches(keras.utils.PyDataset):
@@ -216,7 +233,9 @@ class _NumpyBatches(keras.utils.PyDataset):
 
 
 def _texts(inputs):
-    """Paths as str for Python and bytes for TensorFlow; encoded images as they are."""
+    """Paths as str for Python and bytes for TensorFlow; encoded images, and what is not in memory, as they are."""
+    if isinstance(inputs, StoredRows):
+        return inputs
     if _engine() is tensorflow_images:
         return inputs.tolist()
     return [text if is_encoded(text) else os.fsdecode(text) for text in inputs]

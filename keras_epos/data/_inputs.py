@@ -1,14 +1,19 @@
 """What users pass as inputs: paths, arrays, rows that are not in memory, and the functions that load them."""
 
+import contextlib
 import inspect
 import os
 import re
-import threading
 
 import numpy as np
 from keras import ops, tree
 
+from keras_epos.data._own_lock import OwnLock
+from keras_epos.data._records import Records
+
 _PATH = (str, bytes, os.PathLike)
+# What stands for a record that could not be read with the others of its batch; see `read_rows`.
+UNREADABLE = b"\0keras_epos: this record cannot be read"
 # What a message shows of a name or an error that came from outside.
 _LONGEST = 400
 
@@ -123,25 +128,46 @@ def describe_error(error):
     return f"{type(error).__name__}: {cut.removesuffix('.')}"
 
 
+def read_rows(part, rows):
+    """The array `part[rows]`. A record that cannot be read is `UNREADABLE` in it, for the others of its batch can be.
+
+    Who takes it has to look for that, and read the record alone to be told what is wrong with it.
+    """
+    try:
+        return part[rows]
+    except ValueError:
+        if not isinstance(part, StoredRows) or part.dtype != object:
+            raise
+    found = np.full(np.shape(rows), UNREADABLE, object)
+    for place, row in np.ndenumerate(rows):
+        with contextlib.suppress(ValueError):
+            found[place] = part[row]
+    return found
+
+
 class StoredRows:
     """Reads an `h5py.Dataset`, or any object with `len(stored)` and `stored[i]`, as an array is read: `rows[indices]`.
 
     What has a shape and a dtype is asked for all rows of a batch at once, each of them once and in rising order, as
     h5py wants them. Anything else is asked for one row after the other. One thread reads at a time: a file has one
-    position.
+    position. Rows of `bytes` are an array of objects, as NumPy's own strings would lose the zeros at their ends. Only
+    `Records` are asked for several of them at once.
 
     Args:
-        stored: The object. It is asked for its first row at once, where it has no shape or dtype.
+        stored: The object. It is asked for its first row at once, where shape or dtype are not known.
     """
 
     def __init__(self, stored):
         self._stored = stored
-        self._reading = threading.Lock()
+        self._reading = OwnLock()
         self._reads_many = hasattr(stored, "shape") and hasattr(stored, "dtype")
         if self._reads_many:
             self.shape, self.dtype = tuple(stored.shape), np.dtype(stored.dtype)
+        elif isinstance(stored, Records):
+            self.shape, self.dtype = (len(stored),), np.dtype(object)
         else:
-            first = np.asarray(stored[0]) if len(stored) else np.empty(0)
+            first = stored[0] if len(stored) else np.empty(0)
+            first = np.asarray(first, object if isinstance(first, bytes) else None)
             self.shape, self.dtype = (len(stored), *first.shape), first.dtype
         self.ndim = len(self.shape)
 
@@ -160,8 +186,11 @@ class StoredRows:
         with self._reading:
             if self._reads_many:
                 rows = np.asarray(self._stored[distinct])
+            elif isinstance(self._stored, Records):
+                rows = np.array(self._stored.read(distinct.tolist()), object)
             else:
-                rows = np.stack([np.asarray(self._stored[int(index)]) for index in distinct])
+                dtype = object if self.dtype == object else None
+                rows = np.stack([np.asarray(self._stored[int(index)], dtype) for index in distinct])
         return rows[places.reshape(np.shape(indices))]
 
 

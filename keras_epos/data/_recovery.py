@@ -2,14 +2,14 @@
 
 import itertools
 import os
-import threading
 import warnings
 from multiprocessing.pool import ThreadPool
 
 import numpy as np
 from keras import tree
 
-from keras_epos.data._inputs import describe_error, describe_input, stacked, takes_seed
+from keras_epos.data._inputs import UNREADABLE, describe_error, describe_input, stacked, takes_seed
+from keras_epos.data._own_lock import OwnLock
 
 
 class Replacement:
@@ -19,7 +19,7 @@ class Replacement:
         self._inputs, self._labels, self._load = inputs, labels, load
         self._indices, self._replace = indices, replace
         self._errors = {}  # sample index: why it cannot be loaded, or None where it can
-        self._finding_out = threading.Lock()
+        self._finding_out = OwnLock()
 
     def __call__(self, step, row):
         indices = self._indices(int(step))
@@ -52,7 +52,7 @@ class Replacement:
             which = f"that of input number {indices[row]}" if np.ndim(self._indices.labels) > 1 else f"class {name}"
             raise ValueError(
                 f"`inputs` must have a readable sample of every class. Received: {which} without one, as "
-                f"{describe_input(self._element(indices[row]), indices[row])} gives "
+                f"{self._name(indices[row])} gives "
                 f"{describe_error(self._errors[indices[row]])}."
             )
         return pool[bad.index(row - first) % len(pool)]
@@ -65,7 +65,7 @@ class Replacement:
                     self._errors[sample] = None
                 except ValueError as error:
                     self._errors[sample] = error.__cause__
-                    name = describe_input(self._element(sample), sample)
+                    name = self._name(sample)
                     warnings.warn(
                         f"Skipped: {name} cannot be loaded, and another sample of its class takes its place. "
                         f"{describe_error(error.__cause__)}.",
@@ -73,17 +73,20 @@ class Replacement:
                     )
             return self._errors[sample] is None
 
-    def _element(self, sample):
-        part = tree.flatten(self._inputs)[0]
-        return part[sample]
+    def _name(self, sample):
+        try:
+            element = tree.flatten(self._inputs)[0][sample]
+        except ValueError:  # a damaged record
+            element = None
+        return describe_input(element, sample)
 
     def _load_sample(self, sample, seed):
-        element = tree.map_structure(lambda part: part[sample], self._inputs)
         try:
+            element = tree.map_structure(lambda part: part[sample], self._inputs)
             return self._load(element, seed=seed) if takes_seed(self._load) else self._load(element)
         except Exception as error:  # the user's code may raise anything
             raise ValueError(
-                f"`inputs` must be such that `load` can take each one. Received: {describe_input(element, sample)}, "
+                f"`inputs` must be such that `load` can take each one. Received: {self._name(sample)}, "
                 f'which gives {describe_error(error)}. Repair or remove it, or pass on_error="skip" to train on '
                 "another sample of its class in its place."
             ) from error
@@ -120,8 +123,18 @@ def map_or_recover(batches, function, recover):
         with ThreadPool(parallel) as pool:
             return tf.nest.flatten(stacked(pool.map(recover_row, zip(*key, strict=True))))
 
+    def checked(*arguments):
+        result = function(*arguments)
+        texts = [part for part in tf.nest.flatten(arguments) if part.dtype == tf.string]
+        # Ignored below as any other error, so no more is said.
+        checks = [
+            tf.raw_ops.Assert(condition=tf.reduce_all(tf.not_equal(part, UNREADABLE)), data=[""]) for part in texts
+        ]
+        with tf.control_dependencies(checks):
+            return tf.nest.map_structure(tf.identity, result)
+
     def one(arguments, key):
-        rows = tf.data.Dataset.from_tensor_slices(arguments).map(function, parallel, deterministic=True)
+        rows = tf.data.Dataset.from_tensor_slices(arguments).map(checked, parallel, deterministic=True)
         # Never a part of a batch, and of known size where that is constant.
         mapped = rows.batch(key[0].shape[0] or tf.size(key[0], tf.int64), drop_remainder=True)
         spec = tf.nest.flatten(mapped.element_spec)

@@ -1,11 +1,9 @@
 """Batches as a `tf.data.Dataset`, for Keras on TensorFlow."""
 
-import itertools
-
 import numpy as np
 from keras import tree
 
-from keras_epos.data._inputs import describe_error, takes_seed
+from keras_epos.data._inputs import describe_error, read_rows, takes_seed
 from keras_epos.data._recovery import Replacement, map_or_recover
 
 # Batches computed by one call into NumPy: enough to share its overhead, and a wait of ~1 ms only.
@@ -45,7 +43,9 @@ def tf_batches(inputs, labels, indices, load, passes, replace):
         # A strategy would share out the batches of this shard once more, and drop those of the others.
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(cardinality))
-    return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
+    dataset = dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
+    dataset.start_epoch = passes.start_epoch
+    return dataset
 
 
 def without_tuning():
@@ -67,10 +67,9 @@ def _step_numbers(passes):
 
     if passes.endless:
         return tf.data.Dataset.range(passes.first(0), np.iinfo(np.int64).max)
-    begun = itertools.count()
 
     def first_of_pass(_):
-        first = tf.numpy_function(lambda: np.int64(passes.first(next(begun))), [], tf.int64)
+        first = tf.numpy_function(lambda: np.int64(passes.begin()), [], tf.int64)
         return tf.data.Dataset.range(passes.steps).map(lambda n: tf.ensure_shape(first, ()) + n)
 
     return tf.data.Dataset.from_tensors(0).flat_map(first_of_pass)
@@ -117,7 +116,7 @@ def _loaded(numbers, inputs, labels, load, indices, recover):
     def draw(steps):
         rows = indices(steps)
         keys = np.broadcast_arrays(steps[:, None], np.arange(size))
-        return [*(part[rows] for part in parts), indices.load_seeds(steps), *map(np.array, keys)]
+        return [*(read_rows(part, rows) for part in parts), indices.load_seeds(steps), *map(np.array, keys)]
 
     def compute(chunk):
         *values, y, seeds, step, row = _in_numpy(draw, [chunk], spec)

@@ -3,7 +3,6 @@
 import datetime
 import json
 import time
-from urllib.parse import unquote
 
 import numpy as np
 
@@ -12,13 +11,17 @@ from keras_epos._rows import blocks
 from keras_epos.gallery import _threshold, _where
 from keras_epos.gallery._answers import Answers
 from keras_epos.gallery._items import Items, checked_ids, checked_labels, checked_payload, objects
-from keras_epos.gallery._lance_text import among, column, compared, text
+from keras_epos.gallery._lance_rows import batches, reader_of
+from keras_epos.gallery._lance_shards import batches_of, not_in_table, together
+from keras_epos.gallery._lance_text import among, column, compared
 from keras_epos.gallery._results import Found
 from keras_epos.gallery._search import in_order
 
 # Rows written and queries searched at once.
 _ROWS, _QUERIES = 8192, 64
-# Candidates for `k` neighbors: twice as many, and some more.
+# Rows of shards that become one version of the table, or some more.
+_SHARDS = 2**20
+# Candidates beside those that are asked for.
 _MORE = 16
 # The field of the table whose metadata hold what the gallery is bound to, and the key.
 _FIELD, _KEY = "vector", "keras_epos"
@@ -40,8 +43,12 @@ class LanceGallery(Answers):
         fingerprint: As in `keras_epos.Gallery`. A table that is there must have been made with it.
         table: Name of the table. It is made by the first `add`.
         version: Version of the table to look at, which then cannot be changed; by default the newest.
+        nprobes: Cells of an index that a query looks into; by default what LanceDB takes, 20.
+        candidates: Rows for each neighbor asked for that are ranked by their exact similarity, for what an index gives
+            first is rounded. More of both find more, and take longer.
 
     Attributes:
+        nprobes, candidates: May be set at any time; they are not kept with the table.
         version: Of the table, an integer that rises; `None` before the first `add`.
         threshold: As in `keras_epos.Gallery`; kept with the table.
 
@@ -57,12 +64,25 @@ class LanceGallery(Answers):
         [['b', 'c']]
     """
 
-    def __init__(self, uri, model=None, *, fingerprint=None, table="gallery", threshold=None, version=None):
+    def __init__(
+        self,
+        uri,
+        model=None,
+        *,
+        fingerprint=None,
+        table="gallery",
+        threshold=None,
+        version=None,
+        nprobes=None,
+        candidates=2,
+    ):
         super().__init__(model, fingerprint, None)
         # What others write is seen at once.
         self._database = _imported().connect(str(uri), read_consistency_interval=datetime.timedelta(0))
         self._name, self._is_old = table, version is not None
         self._threshold = _threshold.checked(threshold)
+        self.nprobes = None if nprobes is None else integer("nprobes", nprobes, 1)
+        self.candidates = integer("candidates", candidates, 1)
         self._table, self._last = None, 0
         if table in _names_of(self._database):
             self._open(version)
@@ -126,12 +146,50 @@ class LanceGallery(Answers):
         # Times, since nobody counts the rows of several writers; each is later than the one before.
         first = max(time.time_ns(), self._last + 1)
         self._last = first + len(rows) - 1
-        reader = _reader(self._table.schema, rows, texts, labels, payload, first)
+        reader = reader_of(self._table.schema, batches(self._table.schema, rows, texts, labels, payload, first))
         if present:
             change = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
             change.execute(reader)
         else:
             self._table.add(reader)
+
+    def add_shards(self, shards):
+        """Append the rows of shards, but for those without an embedding, a million at a time, each time a new version.
+
+        Shards that are in the table are passed over, so that a call that was stopped goes on where it was. Ids must
+        differ, which is looked up by 8 bytes for each row of the table and of the shards.
+
+        Args:
+            shards: `keras_epos.scale.Shards`, made by the model of the gallery. A new gallery that has neither model
+                nor fingerprint takes that of the shards.
+
+        Returns:
+            How many rows were added.
+
+        Raises:
+            ValueError: for shards of another model or length, ids that come twice, and a shard of which a part is in
+                the table. Nothing is added then.
+        """
+        self._check_newest()
+        is_free = self._table is None and self.fingerprint is None
+        if not is_free:
+            self._check_fingerprint(shards.fingerprint, "shards.fingerprint")
+        if self.dim not in (None, shards.dim):
+            raise ValueError(
+                f"`shards` must have the {self.dim} dimensions of the gallery. Received: shards of {shards.dim} "
+                "dimensions."
+            )
+        added, waiting = 0, not_in_table(shards.files, self._all_ids(), self._present)
+        if waiting:
+            self.fingerprint = shards.fingerprint
+            self._prepare(shards.dim, [])
+        for some, number in together(waiting, _SHARDS):
+            first = max(time.time_ns(), self._last + 1)
+            self._last = first + number - 1
+            schema = self._table.schema
+            self._table.add(reader_of(schema, batches_of(some, schema, first)))
+            added += number
+        return added
 
     def remove(self, ids):
         """Remove rows, as one new version.
@@ -162,7 +220,7 @@ class LanceGallery(Answers):
         rows = self._embed(queries, fingerprint, "queries")
         return self._found(rows, k, self._condition(where), is_exact=False)
 
-    def build_index(self, kind="IVF_PQ", k=10, **settings):
+    def build_index(self, kind="IVF_PQ", k=10, num_queries=200, **settings):
         """Build an index of LanceDB, which makes the search quicker and approximate.
 
         Rows that are added later are searched one by one until it is built again.
@@ -170,15 +228,21 @@ class LanceGallery(Answers):
         Args:
             kind: What `create_index` of LanceDB takes as `index_type`: `"IVF_PQ"`, `"IVF_HNSW_SQ"`, `"IVF_FLAT"`, ...
             k: Neighbors of the recall that is returned.
-            settings: What else `create_index` takes, such as `num_partitions=256`.
+            num_queries: Rows of the table that it is measured by, each of which is compared with all. With 0 it is not
+                measured, and `None` is returned.
+            settings: What else `create_index` takes, such as `num_partitions=256` and `num_sub_vectors=16`.
 
         Returns:
-            A float from 0 to 1: `recall_of_engine` of 200 rows of the table.
+            A float from 0 to 1: `recall_of_engine` of rows of the table.
         """
+        integer("num_queries", num_queries, 0)
         if self._table is None:
             raise ValueError("The gallery must have rows for an index. Received: none yet; `add` them first.")
-        self._table.create_index(metric="dot", vector_column_name="vector", index_type=kind, **settings)
-        sample = self._table.search().select(["vector"]).limit(200).to_arrow()
+        # Of unit rows the nearest by distance are those by product, and an index fits distances better.
+        self._table.create_index(metric="l2", vector_column_name=_FIELD, index_type=kind, **settings)
+        if not num_queries:
+            return None
+        sample = self._table.search().select([_FIELD]).limit(num_queries).to_arrow()
         queries = _matrix(sample["vector"], self.dim)
         return self.recall_of_engine(queries, min(k, len(self)), self.fingerprint)
 
@@ -242,6 +306,17 @@ class LanceGallery(Answers):
             present.update(query.to_arrow()["id"].to_pylist())
         return present
 
+    def _all_ids(self):
+        """Yields the ids of the table, some at a time, as JSON."""
+        if self._table is not None:
+            for batch in self._table.search().select(["id"]).to_batches(8 * _ROWS):
+                yield batch["id"].to_pylist()
+
+    def _metric(self):
+        """What the index compares by, or `None` without one."""
+        own = [one for one in self._table.list_indices() if one.columns == [_FIELD]]
+        return self._table.index_stats(own[0].name).distance_type if own else None
+
     def _condition(self, where):
         """SQL of what `where` asks for."""
         _where.check(where)
@@ -276,13 +351,13 @@ class LanceGallery(Answers):
 
     def _ranked(self, units, places, k, condition, count, is_exact):
         """Yields `(query, (similarity, table, rows))`: the first `k` of the candidates of each query."""
-        has_index = not is_exact and bool(self._table.list_indices())
-        candidates = 2 * k + _MORE
+        metric = None if is_exact else self._metric()
+        candidates = self.candidates * k + _MORE
         # What float32 sums of a product of unit rows may be off.
         error = 2 * (self.dim + 8) * np.finfo(np.float32).eps
         waiting = np.arange(len(units))
         while len(waiting):
-            table = self._candidates(units[waiting], candidates, condition, is_exact)
+            table = self._candidates(units[waiting], candidates, condition, metric)
             of_query = table["query_index"].to_numpy()
             unsure = []
             for number, query in enumerate(waiting):
@@ -296,48 +371,26 @@ class LanceGallery(Answers):
                 rows = [where[time] for time in times[0][:k].tolist()]
                 # The last candidate by LanceDB's own numbers: what comes after it is no nearer than this.
                 bound = 1 - part["_distance"].to_numpy().max() + error if len(part) else -np.inf
-                if not has_index and len(part) == candidates < count and values[0][min(k, len(part)) - 1] <= bound:
+                if metric is None and len(part) == candidates < count and values[0][min(k, len(part)) - 1] <= bound:
                     unsure.append(query)
                 else:
                     yield places[query], (values[0][:k], part, rows)
             waiting, candidates = np.array(unsure, np.int64), 8 * candidates
 
-    def _candidates(self, units, count, condition, is_exact):
+    def _candidates(self, units, count, condition, metric):
         import pyarrow as pa
 
         # Two queries at least: a single one would come back in another form.
         queries = np.concatenate([units, units[:1]]).astype(np.float32)
-        query = self._table.search(queries, vector_column_name="vector").distance_type("dot").limit(count)
+        query = self._table.search(queries, vector_column_name="vector").distance_type(metric or "dot").limit(count)
         if condition:
             query = query.where(condition, prefilter=True)
-        if is_exact:
+        if metric is None:
             query = query.bypass_vector_index()
+        elif self.nprobes is not None:
+            query = query.nprobes(self.nprobes)
         found = query.select(["id", "order", "label", "payload", "vector", "_distance"]).to_arrow()
         return found.filter(pa.compute.less(found["query_index"], len(units)))
-
-
-def _reader(schema, rows, texts, labels, payload, first):
-    """The rows as `pyarrow.RecordBatch`es of the table's schema, some at a time."""
-    import pyarrow as pa
-
-    def batches():
-        for part in blocks(np.arange(len(rows)), _ROWS):
-            columns = {
-                "id": [texts[row] for row in part],
-                "order": (first + part).tolist(),
-                "label": [json.dumps(labels[row]) for row in part],
-                "payload": [text(payload[row]) for row in part],
-            }
-            for name in schema.names:
-                if name.startswith(column("")):
-                    key = unquote(name.removeprefix(column("")))
-                    columns[name] = [compared(payload[row][key]) if key in payload[row] else None for row in part]
-            unit = rows.unit(part).astype(np.float32)
-            columns[_FIELD] = pa.FixedSizeListArray.from_arrays(pa.array(unit.reshape(-1)), rows.dim)
-            arrays = [pa.array(columns[field.name], field.type) for field in schema]
-            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-    return pa.RecordBatchReader.from_batches(schema, batches())
 
 
 def _matrix(vectors, dim):

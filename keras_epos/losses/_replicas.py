@@ -66,6 +66,12 @@ class Replica(NamedTuple):
         first = tf.reduce_sum(numbers[: self.context.replica_id_in_sync_group])
         return value[first : first + number]
 
+    def averaged(self, values):
+        """The means over all replicas of a list of values."""
+        import tensorflow as tf
+
+        return self.context.all_reduce(tf.distribute.ReduceOp.MEAN, [tf.convert_to_tensor(value) for value in values])
+
     def summed(self, gradients):
         """The sums over all replicas of a list of gradients, of which some may be `None`."""
         import tensorflow as tf

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_epos._checks import one_of
+from keras_epos.gallery._fingerprint import fingerprint_of
 from keras_epos.serving._report import HEADINGS, Row
 
 # What only the caller knows, and what stands in the card where nothing was passed.
@@ -57,6 +58,7 @@ def facts(model, image_shape, embeddings, checked_on, card, rows):
         "model": model.name,
         "input": {"dtype": "float32", "shape": [None, *image_shape]},
         "embedding": {"dtype": "float32", "shape": [None, int(embeddings.shape[1])]},
+        "fingerprint": fingerprint_of(model),
         "parameters": int(sum(np.prod(weight.shape) for weight in model.weights)),
         **{key: card.get(key) for key in BOXES},
         "training": card.get("training") or training(model),

@@ -11,6 +11,7 @@ import numpy as np
 from keras_epos._checks import integer
 from keras_epos._config import KnownArguments
 from keras_epos._keras_private import DotNotTrackScope
+from keras_epos._shares import predict_in_shares
 from keras_epos.losses import _replicas as replicas
 from keras_epos.losses._recording import recording
 from keras_epos.training import _micro_batches, _replica_step
@@ -20,6 +21,7 @@ from keras_epos.training._means import EpochLoss, LossOfEachOutput, MeasuredMean
 from keras_epos.training._optimizers import by_part, decayed, scaled
 from keras_epos.training._pairs_watch import refuse_cut_targets, watched
 from keras_epos.training._sampled_classes import SampledClasses, refuse_what_mixes_rows
+from keras_epos.training._stream_watch import StreamWatch
 
 
 class AdoptsLosses(KnownArguments):
@@ -245,6 +247,8 @@ class AdoptsLosses(KnownArguments):
             arguments["validation_data"] = as_keras_takes(validation[0]), *validation[1:]
         if self._embedding_losses:
             callbacks = watched(callbacks, y)
+        if hasattr(x, "passes") and not isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks = [*keras.tree.flatten(callbacks or []), StreamWatch(x.passes)]
         if not can_be_shuffled(x):
             # Keras would warn of its own default.
             arguments.setdefault("shuffle", False)
@@ -308,8 +312,14 @@ class AdoptsLosses(KnownArguments):
         return super().test_on_batch(*arguments, **named)
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
-        """As `keras.Model.predict`. Strings may also be an array of NumPy, or a list."""
-        return super().predict(as_keras_takes(x), batch_size, verbose, steps, callbacks)
+        """As `keras.Model.predict`. Strings may also be an array of NumPy, or a list.
+
+        On several devices of JAX the rows of arrays need not divide by them; the batches of a data set must.
+        """
+        x, arguments = as_keras_takes(x), {"verbose": verbose, "steps": steps, "callbacks": callbacks}
+        if all(hasattr(part, "shape") and np.ndim(part) for part in keras.tree.flatten(x)):
+            return predict_in_shares(super().predict, x, batch_size, **arguments)
+        return super().predict(x, batch_size, **arguments)
 
     def get_compile_config(self):
         if not self.compiled:

@@ -36,10 +36,7 @@ def _filled(model, x, number):
     import tensorflow as tf
 
     replica = replicas.current()
-    if replica is None or not any(
-        isinstance(layer, keras.layers.BatchNormalization) and layer.trainable and not layer.synchronized
-        for layer in model._flatten_layers()
-    ):
+    if replica is None or not _own_statistics(model):
         return x
 
     def filled(part):
@@ -66,6 +63,20 @@ def update(model, gradients, weights):
             # Instead of Keras's own sum.
             optimizer._all_reduce_sum_gradients = list
     model.optimizer.apply(gradients, weights)
+    if replica is not None and (layers := _own_statistics(model)):
+        # Else each replica would embed by its own ones, and a file hold those of the first.
+        moving = [one for layer in layers for one in (layer.moving_mean, layer.moving_variance)]
+        for variable, mean in zip(moving, replica.averaged(moving), strict=True):
+            variable.assign(mean)
+
+
+def _own_statistics(model):
+    """The layers that take statistics of the samples of their replica."""
+    return [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable and not layer.synchronized
+    ]
 
 
 def plain_optimizers(optimizer):

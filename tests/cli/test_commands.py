@@ -1,6 +1,7 @@
 """The command line, as a user has it: what it prints, writes, refuses and ends with."""
 
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -150,3 +151,21 @@ def test_a_model_of_any_size_is_asked_for_its_size(folder, tmp_path):
     keras_epos.EmbeddingModel(keras.Model(inputs, outputs), 4).save(tmp_path / "any.keras")
     assert "--image-size must be given" in run("evaluate", tmp_path / "any.keras", folder, code=1).output
     assert "recall@1" in run("evaluate", tmp_path / "any.keras", folder, "--image-size", 8).output
+
+
+def test_pack_copies_what_can_be_read_into_shards(folder, tmp_path):
+    pytest.importorskip("google_crc32c")
+    output = tmp_path / "shards"
+    for _ in range(2):  # given again, a finished one stays as it is
+        done = run("pack", folder, "-o", output, "--format", "tfrecord", "--records", 25)
+        assert f"{output}: 60 photographs of 6 classes" in done.output
+    train, test = keras_epos.datasets.shard_folder(output)
+    expected = keras_epos.datasets.image_folder(folder)
+    for split, files in zip((train, test), expected, strict=True):
+        paths = [path for path in files.inputs if "damaged" not in path]
+        assert split.inputs.paths == paths
+        assert list(split.inputs) == [Path(path).read_bytes() for path in paths]
+    [line] = (tmp_path / "shards.unreadable.txt").read_text().splitlines()
+    assert line.startswith(f"{folder / 'class 3' / 'damaged.jpg'}\tValueError: ")
+    done = run("pack", folder, "-o", output, "--format", "tfrecord", "--records", 20, code=1)
+    assert "must be a folder to make" in done.output

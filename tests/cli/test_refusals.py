@@ -17,6 +17,7 @@ COMMANDS = {
     "browse": "browse GALLERY --model MODEL",
     "embed": "embed MODEL FOLDER -o NEW.npy",
     "export": "export MODEL -o NEW --photographs FOLDER --format savedmodel --gallery GALLERY",
+    "pack": "pack FOLDER -o NEW --format tfrecord",
     "doctor": "doctor",
 }
 
@@ -44,6 +45,8 @@ def refused(name, places, tmp_path, code, changed=None, more=()):
     """What a command says that is called with other places."""
     if name == "browse":
         pytest.importorskip("flask", reason="browse needs Flask")
+    if name == "pack":
+        pytest.importorskip("google_crc32c", reason="TFRecords need google-crc32c")
     places = places | {"NEW": tmp_path / "new", "NEW.npy": tmp_path / "new.npy"}
     places |= {one: places.get(other, other) for one, other in (changed or {}).items()}
     done = run(*(places.get(word, word) for word in COMMANDS[name].split()), *more, code=code)
@@ -118,5 +121,6 @@ def test_ctrl_c(name, places, tmp_path, monkeypatch):
 
     monkeypatch.setattr("keras.saving.load_model", stop)
     monkeypatch.setattr("keras_epos.cli._train.Run", stop)
+    monkeypatch.setattr("keras_epos.cli._pack.write_each", stop)
     monkeypatch.setattr("keras_epos.cli._doctor.line", stop)
     assert "Stopped. What was written before is whole." in refused(name, places, tmp_path, 130)

@@ -8,7 +8,8 @@ import pytest
 from command_line import SIZE, run
 
 import keras_epos
-from keras_epos.cli import _run, _train
+from keras_epos.callbacks._checkpoints import Checkpoints
+from keras_epos.cli import _train
 
 pytestmark = pytest.mark.filterwarnings("ignore:Only . classes play:UserWarning")
 
@@ -18,6 +19,7 @@ def arguments(folder, tmp_path_factory):
     keras.utils.set_random_seed(0)
     path = tmp_path_factory.mktemp("backbone") / "backbone.keras"
     layers = [keras.Input((None, None, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(8, 3, 2, "same")]
+    layers += [keras.layers.Dropout(0.2)]
     keras.Sequential(layers).save(path)
     options = "--epochs 2 --samples 4 --hold-out 0.5 --false-accept-rate 0.5"
     return ["train", folder, "--backbone", path, "--image-size", SIZE, *options.split(), "--out"]
@@ -31,19 +33,18 @@ def test_a_run_that_died_goes_on_with_the_same_result(arguments, tmp_path, monke
     printed = run(*arguments, tmp_path / "whole").output
     assert "30 images of 3 classes held out" in printed
     assert "for a false-accept rate of 50 %" in printed
-    replace, left = _run.replace, iter(range(7))
+    write = Checkpoints.write
 
-    def dying(path, write):
-        # After the checkpoint of the second epoch, before the record that names it.
-        if next(left, None) is None:
+    def dying(checkpoints, epoch, save):
+        if epoch == 2:
             raise Killed
-        replace(path, write)
+        write(checkpoints, epoch, save)
 
-    monkeypatch.setattr(_run, "replace", dying)
+    monkeypatch.setattr(Checkpoints, "write", dying)
     with pytest.raises(Killed):
         run(*arguments, tmp_path / "killed")
     monkeypatch.undo()
-    assert "Going on after epoch 1 of 2." in run(*arguments, tmp_path / "killed").output
+    assert "goes on after epoch 1 of 2." in run(*arguments, tmp_path / "killed").output
     whole, killed = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("whole", "killed"))
     assert whole == killed
     names = sorted(path.name for path in (tmp_path / "killed").iterdir())

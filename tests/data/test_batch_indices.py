@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_epos.data import BatchIndices
+from keras_epos.data import _class_members as module
 from keras_epos.data._batch_indices import integer_labels
 
 
@@ -179,3 +180,45 @@ def test_the_labels_are_copied():
     labels[:] = 7
     np.testing.assert_array_equal(indices(0), drawn)
     assert integer_labels(labels) is not labels
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "int64", "uint64"])
+def test_samples_are_grouped_as_a_stable_sort_groups_them(dtype, monkeypatch):
+    monkeypatch.setattr(module, "_BLOCK", 7)  # classes that reach over the borders of blocks
+    generator, held = np.random.default_rng(0), np.iinfo(dtype)
+    for number in generator.integers(1, 40, 150):
+        for labels in (
+            generator.integers(0, 5, number),
+            generator.integers(held.min, held.max, number, dtype=dtype, endpoint=True),
+            generator.choice(np.array([held.min, held.max, 0, 1], dtype), number),
+        ):
+            labels = labels.astype(dtype)
+            names, classes, expected = np.unique(labels, return_inverse=True, return_counts=True)
+            members, sizes = module.members_of(labels)
+            np.testing.assert_array_equal(members, np.argsort(classes.reshape(-1), kind="stable"))
+            np.testing.assert_array_equal(sizes, expected)
+            np.testing.assert_array_equal(labels[members[np.cumsum(sizes) - sizes]], names)
+
+
+@pytest.mark.parametrize("distance", [2**63 - 1, 2**63])
+def test_labels_as_far_apart_as_a_key_holds_and_farther(distance):
+    members, sizes = module.members_of(np.array([distance, 0], np.uint64))
+    np.testing.assert_array_equal(members, [1, 0])
+    np.testing.assert_array_equal(sizes, [1, 1])
+
+
+def test_streams_are_what_they_were():
+    """Of the commit that made them first: a saved run resumes with the batches that it would have had."""
+    labels = np.random.default_rng(0).integers(-3, 20, 200)
+    indices = BatchIndices(labels, 5, 3, seed=11)
+    expected = [[163, 151, 35, 104], [120, 75, 103, 170], [197, 18, 72, 189]]
+    np.testing.assert_array_equal(indices([0, 7, 10**9])[:, ::4], expected)
+
+
+def test_a_file_of_labels_that_nobody_writes_to_is_not_copied(tmp_path):
+    np.save(tmp_path / "labels.npy", np.repeat(np.arange(4), 5))
+    file = np.load(tmp_path / "labels.npy", mmap_mode="r")
+    assert np.shares_memory(BatchIndices(file, 2, 2).labels, file)
+    writeable = np.load(tmp_path / "labels.npy", mmap_mode="r+")
+    assert not np.shares_memory(BatchIndices(writeable, 2, 2).labels, writeable)
+    np.testing.assert_array_equal(BatchIndices(file, 2, 2)(np.arange(9)), BatchIndices(writeable, 2, 2)(np.arange(9)))

@@ -88,3 +88,16 @@ def test_what_is_in_memory_is_an_array_as_before():
     assert as_arrays(kept, 3) is kept
     with pytest.raises(ValueError, match=r"\(300, 2, 3\), 4 labels"):
         as_arrays(OnDisk(), 4)
+
+
+def test_bytes_keep_the_zeros_at_their_ends():
+    class Encoded:
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            return b"a" * index + bytes(3)
+
+    rows = as_arrays(Encoded(), 4)
+    assert rows[np.array([[3, 1], [1, 0]])].tolist() == [[b"aaa\0\0\0", b"a\0\0\0"], [b"a\0\0\0", b"\0\0\0"]]
+    assert rows[2] == b"aa\0\0\0"

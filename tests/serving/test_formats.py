@@ -121,6 +121,7 @@ def test_the_card_says_what_is_known_and_leaves_boxes_for_the_rest(written, mode
     assert facts["input"]["shape"] == [None, *SIZE, 3]
     assert facts["embedding"]["shape"] == [None, 5]
     assert facts["parameters"] == model.count_params()
+    assert facts["fingerprint"] == keras_epos.Gallery(model).fingerprint
     assert facts["training"]["steps"] == 8
     assert facts["training"]["optimizer"]["learning_rate"] == 0.01
     assert facts["training"]["loss"]["class"] == "TripletLoss"

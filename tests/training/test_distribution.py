@@ -1,5 +1,6 @@
 """Several devices train as one does: the batch is that of all of them."""
 
+import os
 import re
 import subprocess
 import sys
@@ -62,6 +63,10 @@ more = np.random.default_rng(0).normal(size=(12, 6)).astype("float32"), np.arang
 guard = keras_epos.FrozenBaseline(*more, train=more, k=(1,))
 model.fit(*more, batch_size=12, verbose=0, callbacks=[guard])
 assert "probe" in guard.baseline
+# What is embedded here, and all that is needed to embed it without a strategy.
+np.savez("embeddings.npz", rows=more[0], embeddings=model.predict(more[0], verbose=0))
+model.save("model.keras")
+keras_epos.export_savedmodel(model, "saved", version=1)
 for function in (model.train_on_batch, model.test_on_batch):
     try:
         function(rows, labels)
@@ -69,6 +74,43 @@ for function in (model.train_on_batch, model.test_on_batch):
         assert f"`{function.__name__}` must be called without several replicas" in str(error), error
     else:
         raise AssertionError(function.__name__)
+"""
+
+# Eleven samples on two devices, in batches of three and of a data set of five.
+UNEVEN = """
+import keras, numpy as np
+import keras_epos
+
+keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
+rows, labels = np.random.default_rng(0).normal(size=(11, 6)).astype("float32"), np.arange(11) % 3
+
+
+class Fives(keras.utils.PyDataset):
+    num_batches = 3
+
+    def __getitem__(self, number):
+        return rows[number * 5 : number * 5 + 5], labels[number * 5 : number * 5 + 5]
+
+
+layers = [keras.Input((6,)), keras.layers.Dense(5), keras.layers.BatchNormalization()]
+model = keras_epos.EmbeddingModel(keras.Sequential(layers), 4)
+model.compile(loss="triplet")
+callbacks = [
+    keras_epos.FrozenBaseline(rows, labels, train=Fives(), k=(1,)),
+    keras_epos.CollapseMonitor(Fives()),
+    keras_epos.HierarchyRebuild(rows, labels, indices=keras_epos.data.AnchorNeighborIndices(labels, 1, 3, 2)),
+]
+model.fit(rows[:8], labels[:8], batch_size=4, verbose=0, callbacks=callbacks)
+assert set(callbacks[0].baseline) == {"start", "backbone", "probe"}
+expected = np.asarray(model(rows))
+for size in (3, None):
+    found = model.predict(rows, batch_size=size, verbose=0)
+    assert found.shape == (11, 4) and np.abs(found - expected).max() < 1e-6
+found = callbacks[0].evaluate(model)["recall@1"]
+assert found == keras_epos.retrieval.evaluate(expected, labels, k=(1,))["recall@1"], found
+plain = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+recall = keras_epos.RecallAtK(rows, labels, k=(1,))
+assert recall.evaluate(plain) == keras_epos.retrieval.evaluate(np.asarray(plain(rows)), labels, k=(1,))
 """
 
 
@@ -97,8 +139,30 @@ def check_as_one(names, *options):
 
 @pytest.mark.backend("tensorflow", reason="tf.distribute needs TensorFlow")
 @pytest.mark.parametrize("program", [HALF_PRECISION, FEW_SAMPLES], ids=["not finite on one", "none on one"])
-def test_a_replica_that_has_nothing_of_use_harms_no_weight(program):
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+def test_a_replica_that_has_nothing_of_use_harms_no_weight(program, tmp_path):
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    if program is FEW_SAMPLES:
+        check_what_was_saved(tmp_path)
+
+
+def check_what_was_saved(folder):
+    """The files of a model of several replicas embed on one as the replicas did, whose statistics are the same."""
+    import tensorflow as tf
+
+    kept = np.load(folder / "embeddings.npz")
+    model = keras.saving.load_model(folder / "model.keras")
+    np.testing.assert_allclose(model.predict(kept["rows"], verbose=0), kept["embeddings"], rtol=0, atol=1e-6)
+    embed = tf.saved_model.load(str(folder / "saved" / "1")).signatures["embed"]
+    (found,) = embed(**{next(iter(embed.structured_input_signature[1])): tf.constant(kept["rows"])}).values()
+    np.testing.assert_allclose(found, kept["embeddings"], rtol=0, atol=1e-6)
+
+
+@pytest.mark.backend("jax", reason="keras.distribution needs JAX")
+def test_what_does_not_divide_by_the_devices_is_embedded_all_the_same():
+    flags = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+    environment = {**os.environ, "XLA_FLAGS": flags}
+    done = subprocess.run([sys.executable, "-c", UNEVEN], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

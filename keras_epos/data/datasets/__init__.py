@@ -15,6 +15,7 @@ from keras_epos.data.datasets._reidentification import (
     veri776,
 )
 from keras_epos.data.datasets._revisited import Revisited, revisited
+from keras_epos.data.datasets._shard_folder import shard_folder
 from keras_epos.data.datasets._split import Split, TrainQueryGallery, TrainTest, TrainValidationTest
 from keras_epos.data.datasets._stanford_online_products import stanford_online_products
 
@@ -38,6 +39,7 @@ __all__ = [
     "omniglot",
     "reidentification_table",
     "revisited",
+    "shard_folder",
     "stanford_online_products",
     "template_pairs",
     "veri776",

@@ -78,6 +78,12 @@ def image_folder(data_dir, *, test_classes=None, validation_classes=0, test_imag
         return _folders_as_split(
             root, {part: split.take(parts == part) for part in sorted(set(found.parts))}, validation_classes
         )
+    return held_out(split, test_classes, validation_classes, test_images, seed)
+
+
+def held_out(split, test_classes, validation_classes, test_images, seed):
+    """The parts of a split as the arguments of `image_folder` say: `TrainTest` or `TrainValidationTest`."""
+    number("test_images", test_images, "[0, 1)", "a share", "To use all to train, pass 0.")
     if test_classes is None:
         test_classes = 0 if test_images else 0.5
     elif test_classes and test_images:

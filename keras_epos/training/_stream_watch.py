@@ -1,0 +1,38 @@
+"""Says that a run which goes on draws its first batches once more."""
+
+import warnings
+
+import keras
+
+
+class StreamWatch(keras.callbacks.Callback):
+    """Compares the first epoch of a `fit` with the pass that the batches begin with.
+
+    Keras's `BackupAndRestore` and `initial_epoch` tell `fit` where to go on, and the data set nothing.
+
+    Args:
+        passes: `passes` of a data set of `keras_epos.data`.
+    """
+
+    # Nothing is changed, so the batches need not wait.
+    async_safe = True
+
+    def __init__(self, passes):
+        super().__init__()
+        self._passes = passes
+
+    def on_train_begin(self, logs=None):
+        self._has_looked = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        passes = self._passes
+        if self._has_looked:
+            return
+        self._has_looked = True
+        if not passes.same_every_pass and passes.start_step == 0 and passes.number < epoch:
+            warnings.warn(
+                f"`fit` begins with epoch {epoch + 1}, and the data set with the batches of epoch {passes.number + 1}: "
+                "if this run goes on, they were drawn already. Put keras_epos.Resume(folder, batches) first among the "
+                f"callbacks, in place of BackupAndRestore, or call batches.start_epoch({epoch}) before `fit`.",
+                stacklevel=2,
+            )
