@@ -3,12 +3,14 @@
     python benchmarks/devices.py --devices 2 4 8
     KERAS_BACKEND=jax python benchmarks/devices.py --devices 2 4 8
     python benchmarks/devices.py --devices 1 2 --micro-batch 7 --losses multi_similarity memory
+    KERAS_BACKEND=jax python benchmarks/devices.py --devices 2 4 --split-proxies --losses arc_face "sampled classes"
 
 Each number of devices is a process of its own, whose one CPU is cut into so many: TensorFlow trains under a
 `MirroredStrategy`, JAX under `keras.distribution.DataParallel`. Ten steps of SGD with clipped gradients; under
 TensorFlow every second batch does not divide evenly. Differences are of float32: rounding is some 1e-7, and a step
 makes more of it where a loss is steep. With `--micro-batch` the devices embed so many samples at a time, and are
-compared with one that embeds the whole batch.
+compared with one that embeds the whole batch. With `--split-proxies` each device has a part of the rows of the proxies,
+and the whole batch.
 """
 
 import argparse
@@ -49,6 +51,7 @@ def losses():
         "memory": lambda: keras_epos.CrossBatchMemory(
             keras_epos.MultiSimilarityLoss(positives="easy"), 100, memory_positives=False
         ),
+        "sampled classes": lambda: keras_epos.ArcFaceLoss(2 * CLASSES, scale=16.0, sampled=0.7, seed=1),
         "matryoshka": lambda: keras_epos.Matryoshka("multi_similarity", (2, 4)),
         "sum with penalty": lambda: keras_epos.WeightedSum(
             {"triplet": keras_epos.EasyPositiveTripletLoss(), "spread": keras_epos.KoLeoPenalty()}
@@ -83,10 +86,11 @@ def train(make, scope, sizes, micro_batch=None):
         for _ in range(STEPS // len(batches))
         for x, y, weight in batches
     ]
-    return np.array(values), np.concatenate([np.asarray(weight).ravel() for weight in model.trainable_weights])
+    weights = [*model.trainable_weights, *(one.proxies for one in loss.sampled_losses())]
+    return np.array(values), np.concatenate([np.asarray(weight).ravel() for weight in weights])
 
 
-def run(number, names, path, micro_batch):
+def run(number, names, path, micro_batch, split_proxies):
     """Train with each loss on so many devices, and write what came out to a file."""
     import contextlib
 
@@ -102,6 +106,13 @@ def run(number, names, path, micro_batch):
         # One strategy for all: collective operations of a second one in the same process would meet those of the first.
         if number > 1:
             scope = tf.distribute.MirroredStrategy([f"CPU:{device}" for device in range(number)]).scope
+    elif number > 1 and split_proxies:
+        mesh = keras.distribution.DeviceMesh((1, number), ("batch", "model"))
+        layout = keras.distribution.LayoutMap(mesh)
+        layout["proxies"] = ("model", None)
+        keras.distribution.set_distribution(
+            keras.distribution.ModelParallel(layout_map=layout, batch_dim_name="batch", auto_shard_dataset=False)
+        )
     elif number > 1:
         keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
     made = losses()
@@ -111,12 +122,13 @@ def run(number, names, path, micro_batch):
     np.savez(path, **found)
 
 
-def on(number, names, folder, micro_batch=None):
+def on(number, names, folder, micro_batch=None, split_proxies=False):
     """What `run` finds, in a process of its own."""
     path = Path(folder) / f"{number} {micro_batch}.npz"
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={number}"
     command = [sys.executable, __file__, "--child", str(number), str(path), "--losses", *names]
     command += [] if micro_batch is None else ["--micro-batch", str(micro_batch)]
+    command += ["--split-proxies"] if split_proxies else []
     done = subprocess.run(command, env={**os.environ, "XLA_FLAGS": flags}, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr[-3000:])
@@ -128,21 +140,26 @@ def main():
     parser.add_argument("--devices", type=int, nargs="+", default=[2, 4, 8], metavar="N")
     parser.add_argument("--losses", nargs="+", metavar="NAME", help="only these, as the table names them")
     parser.add_argument("--micro-batch", type=int, metavar="N", help="samples that each device embeds at a time")
+    parser.add_argument(
+        "--split-proxies", action="store_true", help="the rows of proxies over the devices, and not the batch (JAX)"
+    )
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     known = list(losses())
     if unknown := set(args.losses or ()) - set(known):
         parser.error(f"`--losses` must be of {', '.join(known)}. Received: {', '.join(sorted(unknown))}")
+    if args.split_proxies and os.environ.get("KERAS_BACKEND") != "jax":
+        parser.error("`--split-proxies` must be given with KERAS_BACKEND=jax, the only backend that can.")
     names = args.losses or known
     if args.child:
-        run(int(args.child[0]), names, args.child[1], args.micro_batch)
+        run(int(args.child[0]), names, args.child[1], args.micro_batch, args.split_proxies)
         return
     import keras
     import side_by_side
 
     with tempfile.TemporaryDirectory() as folder:
         one = on(1, names, folder)
-        several = [on(number, names, folder, args.micro_batch) for number in args.devices]
+        several = [on(number, names, folder, args.micro_batch, args.split_proxies) for number in args.devices]
         width = max(map(len, names))
         print(f"\nLargest difference from one device, of the loss and of a weight, in {STEPS} steps\n")
         print(" " * width + "".join(f"{f'{number} devices':>20}" for number in args.devices))

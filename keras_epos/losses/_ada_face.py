@@ -63,7 +63,7 @@ class AdaFaceLoss(ProxyLoss):
     def build(self, embedding_dim):
         super().build(embedding_dim)
         # Where the authors' averages start.
-        for name, start in (("mean_length", 20.0), ("length_deviation", 100.0)):
+        self._of_lengths = [
             self._layer.add_weight(
                 shape=(),
                 initializer=keras.initializers.Constant(start),
@@ -71,6 +71,8 @@ class AdaFaceLoss(ProxyLoss):
                 aggregation="mean",
                 name=name,
             )
+            for name, start in (("mean_length", 20.0), ("length_deviation", 100.0))
+        ]
 
     def formula_of(self, labels, embeddings, training):
         length = ops.stop_gradient(lengths(embeddings))
@@ -82,8 +84,7 @@ class AdaFaceLoss(ProxyLoss):
 
     def _averages(self, length, counts, training):
         """Mean and deviation of lengths, those of this batch included in training."""
-        variables = self._layer.non_trainable_weights
-        averages = [ops.convert_to_tensor(variable) for variable in variables]
+        averages = [ops.convert_to_tensor(variable) for variable in self._of_lengths]
         if not training:
             return averages
         counts = ops.cast(counts, length.dtype)
@@ -94,7 +95,7 @@ class AdaFaceLoss(ProxyLoss):
             moved = self.momentum * averages[place] + (1 - self.momentum) * of_batch
             # One length has no deviation, and says little of the mean.
             averages[place] = ops.where(number > 1, moved, averages[place])
-            variables[place].assign(averages[place])
+            self._of_lengths[place].assign(averages[place])
         return averages
 
     def formula(self, similarity, own, other, quality):

@@ -170,6 +170,19 @@ def are_of_known_classes(labels, num_classes, ignore_label=None, training=True):
     return known
 
 
+def refuse_unless(condition, sentence, received):
+    """Raise an error with a sentence that ends in what was received, where the backend can tell; see above."""
+    if in_symbolic_scope():
+        return
+    if has_values(condition):
+        if not bool(condition):
+            raise ValueError(f"{sentence} {ops.convert_to_numpy(received)}")
+    elif keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.debugging.Assert(condition, [sentence, received])
+
+
 def class_places(labels, num_classes):
     """Labels as indices `(B,)` into something that has an entry for each class; 0 for labels out of range."""
     inside = ops.logical_and(labels >= 0, labels < num_classes)

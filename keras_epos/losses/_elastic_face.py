@@ -16,22 +16,13 @@ from keras_epos.losses._proxy_loss import ProxyLoss, softmax_terms
 class ElasticLoss(ProxyLoss):
     """Base of the losses whose margin is drawn. Subclasses define `beyond_margin`; outside training it is the mean."""
 
+    draws = True
+
     def __init__(self, num_classes, margin, std, scale, seed, **shared):
-        super().__init__(num_classes, **shared)
+        super().__init__(num_classes, seed=seed, **shared)
         self.margin = margin
         self.std = number("std", std, "[0, inf)")
         self.scale = number("scale", scale, "(0, inf)")
-        self.seed = seed
-        self.generator = keras.random.SeedGenerator(seed)
-
-    def build(self, embedding_dim):
-        super().build(embedding_dim)
-        # Keras saves no generators of random numbers, but weights.
-        state = self.generator.state
-        self.generator.state = self._layer.add_weight(
-            shape=state.shape, dtype=state.dtype, initializer="zeros", trainable=False, name="seed_state"
-        )
-        self.generator.state.assign(state.value)
 
     def formula_of(self, labels, embeddings, training):
         size, dtype = ops.shape(embeddings)[0], embeddings.dtype

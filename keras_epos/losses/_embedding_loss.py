@@ -176,13 +176,20 @@ class EmbeddingLoss(KnownArguments, keras.losses.Loss):
 
     def alarm(self, labels, embeddings, training=True):
         """0, or NaN where the loss must be: a scalar, or `(B,)`. Formulas mask what they do not need, NaN included."""
-        weights = [] if self._layer is None else self._layer.trainable_weights
-        checked = [embeddings, *(ops.convert_to_tensor(weight) for weight in weights)]
+        checked = [embeddings, *(ops.convert_to_tensor(weight) for weight in self.learned(training))]
         is_sound = ops.all(ops.stack([ops.all(ops.isfinite(values)) for values in checked]))
         if self.num_classes is not None:
             known = are_of_known_classes(labels, self.num_classes, self.ignore_label, training)
             is_sound = ops.logical_and(is_sound, known)
         return ops.where(is_sound, ops.zeros((), self.dtype), ops.full((), float("nan"), self.dtype))
+
+    def learned(self, training):
+        """The weights that a call looks at."""
+        return [] if self._layer is None else self._layer.trainable_weights
+
+    def sampled_losses(self):
+        """The losses that draw the classes of a training step: itself, those it is made of, or none."""
+        return []
 
     def refuse_untrained(self):
         if self.needs_adoption and self._layer is None:

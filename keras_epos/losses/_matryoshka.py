@@ -88,6 +88,9 @@ class Matryoshka(EmbeddingLoss):
     def adopt(self, embedding_dim=None):
         return self.loss.adopt(embedding_dim)
 
+    def sampled_losses(self):
+        return self.loss.sampled_losses()
+
     def result(self, y_true, y_pred, training=True):
         _, embeddings = self.loss.accepted(y_true, y_pred)
         towers = ops.split(embeddings, self.loss.num_towers, axis=-1)

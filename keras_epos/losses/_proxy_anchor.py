@@ -1,5 +1,7 @@
 """Proxy-Anchor loss."""
 
+from functools import partial
+
 from keras import ops
 
 from keras_epos._checks import number
@@ -49,12 +51,15 @@ class ProxyAnchorLoss(ProxyLoss):
         self.margin = margin
         self.alpha = alpha
 
-    def formula(self, similarity, own, other):
+    def formula_of(self, labels, embeddings, training):
+        return partial(self.formula, number=self.seen(training).number)
+
+    def formula(self, similarity, own, other, number):
         pull = shares(self.alpha * (self.margin - similarity), own)
         push = shares(self.alpha * (self.margin + similarity), other)
         present = ops.sum(ops.cast(ops.any(own, axis=0), similarity.dtype))
         takes_part = count(own, similarity.dtype)
-        share = pull / ops.where(present > 0, present, 1.0) + push / self.num_classes
+        share = pull / ops.where(present > 0, present, 1.0) + push / number
         return of_whole_batch(share, takes_part, takes_part)
 
 

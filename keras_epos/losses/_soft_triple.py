@@ -1,5 +1,7 @@
 """SoftTriple loss."""
 
+from functools import partial
+
 from keras import ops
 
 from keras_epos._checks import integer, number
@@ -59,19 +61,23 @@ class SoftTripleLoss(ProxyLoss):
     def class_similarity(self, similarity):
         return ops.sum(ops.softmax(similarity / self.gamma, axis=-1) * similarity, axis=-1)
 
-    def formula(self, similarity, own, other):
+    def formula_of(self, labels, embeddings, training):
+        return partial(self.formula, seen=self.seen(training))
+
+    def formula(self, similarity, own, other, seen):
         terms = softmax_terms(self.scale * ops.where(own, similarity - self.margin, similarity), own, other)
         if self.tau == 0 or self.centers == 1:
             return terms
-        return terms._replace(total=terms.total + ops.where(ops.any(own, axis=-1), self._regularizer(), 0.0))
+        return terms._replace(total=terms.total + ops.where(ops.any(own, axis=-1), self._regularizer(seen), 0.0))
 
-    def _regularizer(self):
-        shape = (self.num_classes, self.centers, -1)
-        centers = ops.reshape(self.directions(), shape)
+    def _regularizer(self, seen):
+        centers = ops.reshape(self.directions(seen), (seen.classes.shape[0], self.centers, -1))
         cosine = centers @ ops.transpose(centers, (0, 2, 1))
         different = ops.logical_not(ops.eye(self.centers, dtype="bool"))[None]
         squared_distance = ops.where(different, 2 - 2 * cosine + UNDER_ROOT, 1.0)
         distances = ops.where(different, ops.sqrt(squared_distance), 0.0)
+        if seen.counts is not None:
+            distances = ops.where(seen.counts[:, None, None], distances, 0.0)
         # Every pair of centers is there twice.
-        pairs = self.num_classes * self.centers * (self.centers - 1)
+        pairs = seen.number * self.centers * (self.centers - 1)
         return self.tau * ops.sum(distances) / 2 / pairs

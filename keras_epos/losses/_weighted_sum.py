@@ -87,6 +87,9 @@ class WeightedSum(EmbeddingLoss):
     def adopt(self, embedding_dim=None):
         return [state for loss in self.own_losses.values() for state in loss.adopt(embedding_dim)]
 
+    def sampled_losses(self):
+        return [one for loss in self.own_losses.values() for one in loss.sampled_losses()]
+
     def result(self, y_true, y_pred, training=True):
         parts = {
             name: (self.weights.get(name, 1.0), self._result_of(loss, y_true, y_pred, training))

@@ -1,5 +1,6 @@
 """What a model does with the losses of this library: own their weights, train, save and log them."""
 
+import contextlib
 import functools
 import json
 import warnings
@@ -19,6 +20,7 @@ from keras_epos.training._loss_structure import resolved, warn_of_classification
 from keras_epos.training._means import EpochLoss, LossOfEachOutput, MeasuredMean
 from keras_epos.training._optimizers import by_part, decayed, scaled
 from keras_epos.training._pairs_watch import refuse_cut_targets, watched
+from keras_epos.training._sampled_classes import SampledClasses, refuse_what_mixes_rows
 from keras_epos.training._stream_watch import StreamWatch
 
 
@@ -34,6 +36,9 @@ class AdoptsLosses(KnownArguments):
     _watched = {}
     _prefixes = ()
     _has_other_losses = False
+    # Pairs of output and loss, of those that sample their classes; and what draws these, once the optimizer is built.
+    _sampled_losses = ()
+    _sampled_classes = None
     # Samples that a training step embeds at a time, or `None` for all of them.
     micro_batch = None
 
@@ -72,6 +77,8 @@ class AdoptsLosses(KnownArguments):
         loss, by_output = resolved(loss, self.output_dims)
         for metrics in (arguments.get("metrics"), arguments.get("weighted_metrics")):
             warn_of_classification(metrics, by_output, self.output_dims)
+        if any(one.sampled_losses() for one in by_output.values()):
+            refuse_what_mixes_rows(keras.optimizers.get(loss_optimizer or optimizer))
         # Keras tells `compile_from_config` what compile was given, so the optimizers are remembered, not their merger.
         with DotNotTrackScope():
             self._compile_arguments = {"optimizer": optimizer, "loss": loss, **arguments}
@@ -115,6 +122,8 @@ class AdoptsLosses(KnownArguments):
         for one in (*self._loss_state, *self._watched.values()):
             self._tracker.untrack(one)
         self._embedding_losses = list(by_output.values())
+        self._sampled_losses = [(name, one) for name, loss in by_output.items() for one in loss.sampled_losses()]
+        self._sampled_classes = None
         self._loss_state = state
         # As Keras names metrics: by the output where there are several.
         self._prefixes = [f"{name}_" if len(dims) > 1 else "" for name in by_output]
@@ -189,6 +198,11 @@ class AdoptsLosses(KnownArguments):
         super()._maybe_symbolic_build(iterator, data_batch)
 
     def train_step(self, *arguments):
+        if self._sampled_classes is not None:
+            return self._sampled_classes.train_step(self, self._train_step, *arguments)
+        return self._train_step(*arguments)
+
+    def _train_step(self, *arguments):
         if not self.trainable_weights:
             return super().train_step(*arguments)
         if self.micro_batch is not None:
@@ -204,6 +218,12 @@ class AdoptsLosses(KnownArguments):
         """Targets of each output: labels that come once are those of all outputs."""
         is_one = len(self.output_dims) > 1 and hasattr(targets, "shape")
         return dict.fromkeys(self.output_dims, targets) if is_one else targets
+
+    def labels_by_output(self, targets):
+        """Dictionary of output to its labels, from the targets of a batch."""
+        names, targets = list(self.output_dims), self._of_outputs(targets)
+        is_named = isinstance(targets, dict) and set(names) & set(targets)
+        return targets if is_named else dict(zip(names, keras.tree.flatten(targets), strict=False))
 
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, **arguments):
         """As `keras.Model.fit`. A run whose batches hold no pairs is said to in one warning.
@@ -235,11 +255,19 @@ class AdoptsLosses(KnownArguments):
         return super().fit(as_keras_takes(x), y, batch_size, epochs, verbose, callbacks, **arguments)
 
     def make_train_function(self, force=False):
-        # TensorFlow traces a step twice if its first trace makes the variables of the optimizer.
-        if keras.backend.backend() == "tensorflow" and self.built and not self.optimizer.built:
-            with self.distribute_strategy.scope():
-                self.optimizer.build(self.trainable_variables)
+        if self.built and self.trainable_variables:
+            self._build_optimizer()
         return super().make_train_function(force)
+
+    def _build_optimizer(self):
+        """Make all variables of the optimizer. TensorFlow traces a step twice if its first trace does it."""
+        is_tensorflow = keras.backend.backend() == "tensorflow"
+        with self.distribute_strategy.scope() if is_tensorflow else contextlib.nullcontext():
+            if not self.optimizer.built:
+                self.optimizer.build(self.trainable_variables)
+            if self._sampled_losses and self._sampled_classes is None:
+                with DotNotTrackScope():
+                    self._sampled_classes = SampledClasses(self._sampled_losses, self.optimizer)
 
     def evaluate(
         self,
@@ -301,7 +329,7 @@ class AdoptsLosses(KnownArguments):
     def compile_from_config(self, config):
         self.compile(**{key: keras.saving.deserialize_keras_object(value) for key, value in config.items()})
         if self.built:
-            self.optimizer.build(self.trainable_variables)
+            self._build_optimizer()
 
 
 def loss_layers(state):

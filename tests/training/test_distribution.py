@@ -116,10 +116,19 @@ assert recall.evaluate(plain) == keras_epos.retrieval.evaluate(np.asarray(plain(
 
 @pytest.mark.backend("tensorflow", "jax", reason="Keras has no data parallelism on PyTorch")
 def test_two_devices_train_as_one_even_in_pieces():
-    names = ["easy_positive_triplet", "proxy_anchor", "memory"]
+    names = ["easy_positive_triplet", "sampled classes", "memory"]
     if keras.backend.backend() == "tensorflow":
         names += ["random pairs", "hierarchical_triplet"]
-    command = [sys.executable, BENCHMARK, "--devices", "2", "--micro-batch", "7", "--losses", *names]
+    check_as_one(names, "--micro-batch", "7")
+
+
+@pytest.mark.backend("jax", reason="only JAX splits variables")
+def test_two_devices_with_a_half_of_the_proxies_each():
+    check_as_one(["proxy_anchor", "sampled classes"], "--split-proxies")
+
+
+def check_as_one(names, *options):
+    command = [sys.executable, BENCHMARK, "--devices", "2", *options, "--losses", *names]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     for name in names:
