@@ -73,7 +73,7 @@ class Embedder:
             self._format, self._file, self._weights = "keras", self.path, self.path
             loaded = _keras_model(self.path)
             self.fingerprint = fingerprint_of(loaded)
-            shape = image_shape_of(loaded, image_size, embed_bytes=True)
+            shape = image_shape_of(loaded, image_size, embed_bytes=False)
             self._loaded = _by_keras(loaded), _decoder(tuple(shape[:2]))
         if shape[2] != 3:
             raise ValueError(f"`model` must take RGB images. Received: a model of images with {shape[2]} channels.")

@@ -125,9 +125,11 @@ def test_another_file_or_backend_is_refused(place, paths, monkeypatch):
 def test_refused(place, tmp_path):
     (tmp_path / "text.keras").write_text("no model")
     network(channels=1).save(tmp_path / "gray.keras")
+    network(channels=4).save(tmp_path / "infrared.keras")
     for arguments, message in [
         ((tmp_path / "text.keras",), "`model` must be a .keras file that can be loaded"),
         ((tmp_path / "gray.keras",), "must take RGB images.*1 channels"),
+        ((tmp_path / "infrared.keras",), "must take RGB images.*4 channels"),
         ((tmp_path,), "`model` must be a .keras file, or a folder that keras_epos.export"),
         ((place / "model.keras", 32), "`image_size` must be the"),
     ]:
