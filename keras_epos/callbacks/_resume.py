@@ -52,8 +52,8 @@ class Resume(KnownArguments, keras.callbacks.Callback):
 
     Raises:
         ValueError: If an argument is none of these; and when training begins, if the folder holds another run, or only
-            checkpoints that are damaged, this is not the first callback, epochs are not passes of `batches`, or the model
-            is not built.
+            checkpoints that are damaged, this is not the first callback, epochs are not passes of `batches`, or the
+            model is not built.
 
     Examples:
         >>> folder = tempfile.mkdtemp()

@@ -158,6 +158,8 @@ def _from(name, decode):
     """A function from an entry of the column to `(image, None)` or `(None, why there is none)`."""
 
     def load(entry):
+        if name == "path" and not entry:
+            return None, "There is no path."
         try:
             return decode(entry if name == "bytes" else Path(os.fsdecode(entry)).read_bytes()), None
         except Exception as error:  # of many kinds, from inside of decoders

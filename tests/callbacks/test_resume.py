@@ -176,7 +176,7 @@ def test_what_another_run_left_is_refused(tmp_path):
         keras_epos.Resume(tmp_path / "run", [(ROWS, LABELS)])
     endless = balanced_batches(ROWS, LABELS, 3, 4, steps=np.inf)
     # An epoch later `start_epoch` would refuse it, too.
-    with pytest.raises(ValueError, match="`batches` must have an end.*Received: an endless data set"):
+    with pytest.raises(ValueError, match=r"`batches` must have an end.*Received: an endless data set"):
         fit(model, endless, keras_epos.Resume(tmp_path / "endless", endless), steps_per_epoch=1)
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="`folder` must be a folder, or be new"):
@@ -188,7 +188,7 @@ def test_a_model_that_is_not_built_is_refused(tmp_path):
     unbuilt = keras.Sequential([keras.layers.Dense(6)], name="late")
     unbuilt.compile(loss="sparse_categorical_crossentropy")
     # What it writes could not be restored.
-    with pytest.raises(ValueError, match="`model` must be built before `fit`.*Received: late, without weights"):
+    with pytest.raises(ValueError, match=r"`model` must be built before `fit`.*Received: late, without weights"):
         unbuilt.fit(ROWS, LABELS, verbose=0, callbacks=[keras_epos.Resume(tmp_path / "unbuilt", None)])
 
 

@@ -94,8 +94,10 @@ def test_what_cannot_be_read_has_a_reason_and_disturbs_nobody(place, paths, expe
     assert np.isnan(found["embedding"][bad]).all()
     good = np.setdiff1d(range(10), bad)
     np.testing.assert_allclose(found["embedding"][good], expected[good], rtol=1e-5, atol=1e-3)
-    found = Embedder(place / "model.keras")({"path": [*paths[:2], str(place / "none.png")]})
+    found = Embedder(place / "model.keras")({"path": [*paths[:2], str(place / "none.png"), ""]})
     assert "FileNotFoundError" in found["error"][2]
+    # And not that the working directory is no file.
+    assert found["error"][3] == "There is no path."
     assert list(found["error"][:2]) == [None, None]
 
 
