@@ -226,6 +226,14 @@ def test_a_run_that_goes_on_with_its_first_batches_is_told(tmp_path):
             network("triplet").fit(data, epochs=3, initial_epoch=2, verbose=0)
 
 
+def test_an_epoch_of_an_endless_data_set_needs_steps():
+    endless = balanced_batches(ROWS, LABELS, 3, 4, steps=np.inf)
+    with pytest.raises(ValueError, match=r"`steps_per_epoch` must be given.*Received: steps_per_epoch=None"):
+        network("triplet").fit(endless, verbose=0)
+    with pytest.warns(UserWarning, match=r"`fit` begins with epoch 3, and the data set .* with start_step=2"):
+        network("triplet").fit(endless, epochs=3, initial_epoch=2, steps_per_epoch=1, verbose=0)
+
+
 def test_a_data_set_goes_on_at_any_epoch():
     data = balanced_batches(ROWS, LABELS, 3, 4, steps=3)
     passes = [[keras.ops.convert_to_numpy(x) for x, _ in data] for _ in range(3)]
