@@ -62,6 +62,7 @@ def run_cars(args):
     print(f"Cars196: {len(training)} photographs to train, {len(split.test)} of unseen car models to test")
     classes, samples = args.batch
     steps = len(training) // (classes * samples)
+    keras.utils.set_random_seed(args.seed)  # before the loss, which may mine at random
     loss = make_loss(args, training.labels)
     folder = run_folder(args, "cars196")
     journal = Journal(folder, settings_of(args, loss, data="cars196"), args.resume)
@@ -114,7 +115,6 @@ def run_cars(args):
 
 
 def new_model(args, loss, steps):
-    keras.utils.set_random_seed(args.seed)
     policy = args.mixed_precision and f"mixed_{args.mixed_precision}"
     model = keras_epos.EmbeddingModel(
         args.backbone, args.embedding_dim, freeze_batch_norm=True, dtype=policy, freeze=args.freeze

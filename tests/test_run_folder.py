@@ -24,7 +24,7 @@ SETTINGS = {"seed": 0, "batch": (4, 32)}
 
 def build():
     keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1), keras.layers.Dropout(0.5)])
     model.compile("sgd", "mse")
     return model
 
@@ -98,6 +98,19 @@ def test_what_was_left_is_removed_and_nothing_else(tmp_path):
         (tmp_path / name).write_text("")
     run(tmp_path, 2, resume=True)
     assert files(tmp_path) == ["epoch-2.keras", "metrics.json", "notes.txt"]
+
+
+def test_dropout_goes_on_where_it_was_or_a_warning_says_that_it_does_not(tmp_path):
+    journal = run(tmp_path, 1)
+    journal.model.layers[1].seed_generator.state.assign([7, 3])
+    journal.on_epoch_end(1, {})
+    resumed = Journal(tmp_path, SETTINGS, resume=True).start(build)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(resumed.layers[1].seed_generator.state), [7, 3])
+    record = json.loads((tmp_path / "metrics.json").read_text())
+    del record["seeds"]
+    (tmp_path / "metrics.json").write_text(json.dumps(record))
+    with pytest.warns(UserWarning, match=r"metrics\.json of an earlier version holds no states of dropout"):
+        Journal(tmp_path, SETTINGS, resume=True).start(build)
 
 
 def test_which_folders_hold_a_run(tmp_path):

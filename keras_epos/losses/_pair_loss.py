@@ -252,9 +252,13 @@ class PairLoss(EmbeddingLoss):
             `Terms` with statistics.
         """
         if found.negatives is None:
-            formula = partial(self.formula, batch=batch)
-            cosine = found.positives.similarity
-            terms, (far, number) = terms_of_each(formula, found.choose, found.positives.mask, similarity(), cosine)
+            terms, (far, number) = terms_of_each(
+                lambda positives, negatives: self.formula(positives, negatives, batch),
+                found.choose,
+                found.positives.mask,
+                similarity(),
+                found.positives.similarity,
+            )
             negative_similarity = ops.sum(far) / ops.maximum(ops.sum(number), 1)
         else:
             positives, negatives = (
