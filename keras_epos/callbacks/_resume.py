@@ -52,7 +52,8 @@ class Resume(KnownArguments, keras.callbacks.Callback):
 
     Raises:
         ValueError: If an argument is none of these; and when training begins, if the folder holds another run, or only
-            checkpoints that are damaged, this is not the first callback, or epochs are not passes of `batches`.
+            checkpoints that are damaged, this is not the first callback, epochs are not passes of `batches`, or the
+            model is not built.
 
     Examples:
         >>> folder = tempfile.mkdtemp()
@@ -69,7 +70,7 @@ class Resume(KnownArguments, keras.callbacks.Callback):
             raise ValueError(
                 "`batches` must be a data set of keras_epos.data.balanced_batches or batches, what has "
                 f"start_epoch(epoch), or None. Received: a {type(batches).__name__}. For a data set that was mapped "
-                "pass the one it was made of."
+                'pass the one it was made of; one of engine="grain" begins anew and cannot go on.'
             )
         self._checkpoints = Checkpoints(folder)
         self.folder, self.batches = self._checkpoints.folder, batches
@@ -78,6 +79,11 @@ class Resume(KnownArguments, keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self._restored, self._done, self._has_begun = None, None, False
         self._check_place()
+        if not self.model.built:  # what is written then cannot be restored
+            raise ValueError(
+                "`model` must be built before `fit`, so that its weights can be restored. Received: "
+                f"{self.model.name}, without weights so far. Give it a keras.Input, or call model.build(input_shape)."
+            )
         self._description = described(self.model, self.batches)
         self._check_steps()
         checkpoint = self._checkpoints.newest()
@@ -154,7 +160,13 @@ class Resume(KnownArguments, keras.callbacks.Callback):
     def _check_steps(self):
         """An epoch that is part of a pass would begin in the middle of one."""
         steps = (self.params or {}).get("steps")
-        own = (self._description["batches"] or {}).get("steps")
+        about = self._description["batches"] or {}
+        own = about.get("steps")
+        if own is None and "steps" in about:
+            raise ValueError(
+                "`batches` must have an end, as each epoch is a pass of them. Received: an endless data set. Leave "
+                "`steps_per_epoch` out, and give the data set the steps of an epoch."
+            )
         if steps is not None and own is not None and steps != own:
             raise ValueError(
                 f"`batches` must have the steps of an epoch. Received: {own} steps, and {steps} in `fit`. Leave "

@@ -119,8 +119,9 @@ def batches(
     if engine == "grain":
         from keras_epos.data._grain_batches import grain_batches as make
     dataset = make(inputs, labels, indices, load, passes, replace=on_error == "skip")
+    dataset.passes = passes
     if engine is None:
-        dataset.passes, dataset.describe = passes, functools.partial(described, indices, passes)
+        dataset.describe = functools.partial(described, indices, passes)
     return dataset
 
 

@@ -56,7 +56,7 @@ def write_each(output, inputs, labels, class_names, format, records, tell):
     """`write_shards`, which calls `tell` with the number of images of each shard that is done."""
     engine_of(one_of("format", format, FORMATS))
     integer("records", records, least=1)
-    output, paths = Path(output), [os.fspath(path) for path in inputs]
+    output, paths = Path(output).expanduser(), [os.fspath(path) for path in inputs]
     labels = _checked_labels(labels, len(paths), class_names)
     work = output.with_name(f"{output.name}.unfinished")
     job = _job([format, records, list(class_names), hashlib.sha256(labels).hexdigest(), _described(paths)])

@@ -144,7 +144,7 @@ class _Writer:
             batch = {"bytes": [one or b"" for one in table["bytes"].to_pylist()]}
             table = table.drop_columns("bytes")
         else:
-            batch = {"path": [os.path.join(self._root, one or "") for one in table["path"].to_pylist()]}
+            batch = {"path": [os.path.join(self._root, one) if one else "" for one in table["path"].to_pylist()]}
         found = self._embedder(batch)
         embeddings, errors = np.asarray(found["embedding"]), found["error"]
         if embeddings.ndim != 2 or len(embeddings) != len(table) or len(errors) != len(table):

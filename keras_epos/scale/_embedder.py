@@ -73,7 +73,7 @@ class Embedder:
             self._format, self._file, self._weights = "keras", self.path, self.path
             loaded = _keras_model(self.path)
             self.fingerprint = fingerprint_of(loaded)
-            shape = image_shape_of(loaded, image_size, embed_bytes=True)
+            shape = image_shape_of(loaded, image_size, embed_bytes=False)
             self._loaded = _by_keras(loaded), _decoder(tuple(shape[:2]))
         if shape[2] != 3:
             raise ValueError(f"`model` must take RGB images. Received: a model of images with {shape[2]} channels.")
@@ -158,6 +158,8 @@ def _from(name, decode):
     """A function from an entry of the column to `(image, None)` or `(None, why there is none)`."""
 
     def load(entry):
+        if name == "path" and not entry:
+            return None, "There is no path."
         try:
             return decode(entry if name == "bytes" else Path(os.fsdecode(entry)).read_bytes()), None
         except Exception as error:  # of many kinds, from inside of decoders

@@ -88,6 +88,7 @@ class ListedSource(Source):
     def __init__(self, paths, folder):
         super().__init__([folder / "source.parquet"], [len(paths)], _digest(_described(paths)))
         _check_unique(paths)
+        _check_text(paths)
         self._paths = paths
 
     def prepare(self, size):
@@ -106,7 +107,7 @@ def open_source(source, folder):
     if files:
         return Source.of_files(files)
     try:
-        lines = image_files(source) if source.is_dir() else source.read_text().splitlines()
+        lines = image_files(source) if source.is_dir() else source.read_text("utf-8-sig").splitlines()
     except (UnicodeDecodeError, FileNotFoundError) as error:
         raise _wrong(source) from error
     return ListedSource([line for line in lines if line.strip()], folder)
@@ -124,6 +125,20 @@ def _check_unique(paths):
     twice = next((path for path in paths if path in seen or seen.add(path)), None)
     if twice is not None:
         raise ValueError(f"`source` must have every path once. Received: {twice!r} more than once.")
+
+
+def _check_text(paths):
+    strange = next((path for path in paths if not path.isascii() and _is_no_text(path)), None)
+    if strange is not None:
+        raise ValueError(
+            f"`source` must have paths in UTF-8, as Parquet keeps no others. Received: {strange!r}. Rename that file, "
+            "or embed from a Parquet file with its `bytes`."
+        )
+
+
+def _is_no_text(path):
+    """Whether a path has bytes that stand for no letters, which Python keeps as halves of pairs."""
+    return any("\ud800" <= letter <= "\udfff" for letter in path)
 
 
 def _check_columns(file, schema):

@@ -88,10 +88,17 @@ def _moments(drawn, optimizer):
 
 def _moments_of(optimizer, place):
     """The variables that an optimizer keeps for the trained variable of that place."""
-    own = {id(variable) for variable in optimizer.variables}
-    lists = [one for one in vars(optimizer).values() if isinstance(one, list) and len(one) > place]
-    number = len(optimizer._trainable_variables)
-    return [one[place] for one in lists if len(one) == number and all(id(variable) in own for variable in one)]
+    own, shapes = {id(variable) for variable in optimizer.variables}, _shapes(optimizer._trainable_variables)
+
+    def are_moments(one):
+        # The steps and the learning rate stand in a list, too, which may be as long.
+        return len(one) == len(shapes) and all(id(variable) in own for variable in one) and _shapes(one) == shapes
+
+    return [one[place] for one in vars(optimizer).values() if isinstance(one, list) and are_moments(one)]
+
+
+def _shapes(variables):
+    return [tuple(variable.shape) for variable in variables]
 
 
 def _table(optimizer, drawn, rows):

@@ -1,4 +1,4 @@
-"""Says that a run which goes on draws its first batches once more."""
+"""Looks at where a `fit` begins in a data set, and whether its epochs end."""
 
 import warnings
 
@@ -12,6 +12,9 @@ class StreamWatch(keras.callbacks.Callback):
 
     Args:
         passes: `passes` of a data set of `keras_epos.data`.
+
+    Raises:
+        ValueError: When training begins, if its first epoch would have no end.
     """
 
     # Nothing is changed, so the batches need not wait.
@@ -23,6 +26,11 @@ class StreamWatch(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._has_looked = False
+        if self._passes.endless and not self.params["steps"]:
+            raise ValueError(
+                "`steps_per_epoch` must be given to `fit` with an endless data set, whose first epoch has no end "
+                "otherwise. Received: steps_per_epoch=None."
+            )
 
     def on_epoch_begin(self, epoch, logs=None):
         passes = self._passes
@@ -30,9 +38,14 @@ class StreamWatch(keras.callbacks.Callback):
             return
         self._has_looked = True
         if not passes.same_every_pass and passes.start_step == 0 and passes.number < epoch:
+            advice = (
+                "Put keras_epos.Resume(folder, batches) first among the callbacks, in place of BackupAndRestore, or "
+                f"call batches.start_epoch({epoch}) before `fit`."
+            )
+            if passes.endless:
+                advice = f"Make the data set with start_step={epoch * self.params['steps']}."
             warnings.warn(
                 f"`fit` begins with epoch {epoch + 1}, and the data set with the batches of epoch {passes.number + 1}: "
-                "if this run goes on, they were drawn already. Put keras_epos.Resume(folder, batches) first among the "
-                f"callbacks, in place of BackupAndRestore, or call batches.start_epoch({epoch}) before `fit`.",
+                f"if this run goes on, they were drawn already. {advice}",
                 stacklevel=2,
             )

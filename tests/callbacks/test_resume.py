@@ -174,9 +174,22 @@ def test_what_another_run_left_is_refused(tmp_path):
         fit(model, data, resume, steps_per_epoch=1)
     with pytest.raises(ValueError, match=r"`batches` must be a data set of.*Received: a list"):
         keras_epos.Resume(tmp_path / "run", [(ROWS, LABELS)])
+    endless = balanced_batches(ROWS, LABELS, 3, 4, steps=np.inf)
+    # An epoch later `start_epoch` would refuse it, too.
+    with pytest.raises(ValueError, match=r"`batches` must have an end.*Received: an endless data set"):
+        fit(model, endless, keras_epos.Resume(tmp_path / "endless", endless), steps_per_epoch=1)
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="`folder` must be a folder, or be new"):
         keras_epos.Resume(tmp_path / "file", data)
+
+
+@pytest.mark.backend("tensorflow", reason="the others build it before callbacks begin")
+def test_a_model_that_is_not_built_is_refused(tmp_path):
+    unbuilt = keras.Sequential([keras.layers.Dense(6)], name="late")
+    unbuilt.compile(loss="sparse_categorical_crossentropy")
+    # What it writes could not be restored.
+    with pytest.raises(ValueError, match=r"`model` must be built before `fit`.*Received: late, without weights"):
+        unbuilt.fit(ROWS, LABELS, verbose=0, callbacks=[keras_epos.Resume(tmp_path / "unbuilt", None)])
 
 
 def test_a_run_that_a_callback_stopped_stays_stopped(tmp_path):
@@ -211,6 +224,14 @@ def test_a_run_that_goes_on_with_its_first_batches_is_told(tmp_path):
             data = balanced_batches(ROWS, LABELS, 3, 4, steps=3, start_step=start_step)
             data.start_epoch(epoch)
             network("triplet").fit(data, epochs=3, initial_epoch=2, verbose=0)
+
+
+def test_an_epoch_of_an_endless_data_set_needs_steps():
+    endless = balanced_batches(ROWS, LABELS, 3, 4, steps=np.inf)
+    with pytest.raises(ValueError, match=r"`steps_per_epoch` must be given.*Received: steps_per_epoch=None"):
+        network("triplet").fit(endless, verbose=0)
+    with pytest.warns(UserWarning, match=r"`fit` begins with epoch 3, and the data set .* with start_step=2"):
+        network("triplet").fit(endless, epochs=3, initial_epoch=2, steps_per_epoch=1, verbose=0)
 
 
 def test_a_data_set_goes_on_at_any_epoch():

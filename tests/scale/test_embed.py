@@ -44,7 +44,8 @@ def check(shards, ids, contents=CONTENTS):
 
 def test_paths_in_any_form_are_ids(tmp_path, files, monkeypatch):
     without_ray(monkeypatch)
-    (tmp_path / "list.txt").write_text("\n".join([*files, "", ""]))
+    # Some editors put a mark before the first path.
+    (tmp_path / "list.txt").write_text("\n".join([*files, "", ""]), "utf-8-sig")
     monkeypatch.chdir(tmp_path)
     relative = [os.path.relpath(path, tmp_path) for path in files]
     ordered = [CONTENTS[int(path[-6:-4])] for path in files]
@@ -167,6 +168,7 @@ def test_refused_sources(tmp_path, files, monkeypatch):
         (tmp_path / "no such", "`source` must be paths"),
         (7, "`source` must be paths"),
         ([*files, files[3]], "every path once"),
+        ([*files, os.fsdecode(b"caf\xe9.jpg")], "must have paths in UTF-8.*caf.*jpg"),
     ]:
         with pytest.raises(ValueError, match=message):
             embed(source, Bytes(), tmp_path / f"out of {source}"[:60])

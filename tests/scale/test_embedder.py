@@ -94,8 +94,10 @@ def test_what_cannot_be_read_has_a_reason_and_disturbs_nobody(place, paths, expe
     assert np.isnan(found["embedding"][bad]).all()
     good = np.setdiff1d(range(10), bad)
     np.testing.assert_allclose(found["embedding"][good], expected[good], rtol=1e-5, atol=1e-3)
-    found = Embedder(place / "model.keras")({"path": [*paths[:2], str(place / "none.png")]})
+    found = Embedder(place / "model.keras")({"path": [*paths[:2], str(place / "none.png"), ""]})
     assert "FileNotFoundError" in found["error"][2]
+    # And not that the working directory is no file.
+    assert found["error"][3] == "There is no path."
     assert list(found["error"][:2]) == [None, None]
 
 
@@ -125,9 +127,11 @@ def test_another_file_or_backend_is_refused(place, paths, monkeypatch):
 def test_refused(place, tmp_path):
     (tmp_path / "text.keras").write_text("no model")
     network(channels=1).save(tmp_path / "gray.keras")
+    network(channels=4).save(tmp_path / "infrared.keras")
     for arguments, message in [
         ((tmp_path / "text.keras",), "`model` must be a .keras file that can be loaded"),
         ((tmp_path / "gray.keras",), "must take RGB images.*1 channels"),
+        ((tmp_path / "infrared.keras",), "must take RGB images.*4 channels"),
         ((tmp_path,), "`model` must be a .keras file, or a folder that keras_epos.export"),
         ((place / "model.keras", 32), "`image_size` must be the"),
     ]:

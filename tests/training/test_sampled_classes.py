@@ -50,6 +50,10 @@ def adam(rows, gradient, moments, step, decay=0.0):
     return rows - rate * first / (np.sqrt(second) + 1e-7), [first, second]
 
 
+def plain(rows, gradient, moments, step):
+    return rows - 0.5 * gradient, []
+
+
 def clipped(rows, gradient, moments, step):
     return rows - 0.5 * gradient * min(1.0, 0.01 / np.linalg.norm(gradient)), []
 
@@ -58,6 +62,8 @@ RULES = {
     "momentum": (lambda: keras.optimizers.SGD(0.5, momentum=0.9, nesterov=True), momentum, 1),
     "Adam": (lambda: keras.optimizers.Adam(0.1), adam, 2),
     "AdamW": (lambda: keras.optimizers.AdamW(0.1, weight_decay=0.3), lambda *args: adam(*args, decay=0.03), 2),
+    # Its one list of variables, that of the steps alone, is as long as that of what it trains.
+    "schedule": (lambda: keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.5, 10**9)), plain, 0),
     "clipnorm": (lambda: keras.optimizers.SGD(0.5, clipnorm=0.01), clipped, 0),
     "global clipnorm": (lambda: keras.optimizers.SGD(0.5, global_clipnorm=0.01), clipped, 0),
 }
