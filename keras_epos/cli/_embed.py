@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from keras_epos.cli._embedding import Parts, described, embed_images, tell_unreadable
+from keras_epos._file_states import file_states
+from keras_epos.cli._embedding import Parts, embed_images, tell_unreadable
 from keras_epos.cli._files import MODEL, SOURCE, image_size_of, images_in, load_model, replace
 
 
@@ -29,7 +30,7 @@ def embed(model, source, output, image_size):
         raise ValueError(f"--output must end in .npy or .parquet. Received: {output}")
     write = WRITERS[output.suffix]()
     paths = images_in(source)
-    job = [hashlib.sha256(model.read_bytes()).hexdigest(), image_size, described(paths)]
+    job = [hashlib.sha256(model.read_bytes()).hexdigest(), image_size, list(file_states(paths))]
     loaded = load_model(model)
     size = image_size_of(loaded, image_size)
     is_there = output.exists()

@@ -123,16 +123,3 @@ class Parts:
 
     def _path(self, number):
         return self.folder / f"{number:06d}.npz"
-
-
-def described(paths):
-    """Paths, sizes and times of files: whether they are still the same."""
-    found = []
-    for path in paths:
-        try:
-            status = os.stat(path)
-        except OSError:
-            found.append([str(path), None, None])
-        else:
-            found.append([str(path), status.st_size, status.st_mtime_ns])
-    return found

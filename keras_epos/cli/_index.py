@@ -6,7 +6,8 @@ from pathlib import Path
 import click
 
 from keras_epos import Gallery
-from keras_epos.cli._embedding import Parts, described, embed_images, tell_unreadable
+from keras_epos._file_states import file_states
+from keras_epos.cli._embedding import Parts, embed_images, tell_unreadable
 from keras_epos.cli._files import MODEL, SOURCE, image_size_of, images_in, load_model
 from keras_epos.gallery._storage import STORAGES
 
@@ -39,7 +40,7 @@ def index(model, source, output, storage, image_size):
             return
     else:
         gallery = Gallery(loaded, storage=storage)
-    job = [hashlib.sha256(model.read_bytes()).hexdigest(), size, described(paths)]
+    job = [hashlib.sha256(model.read_bytes()).hexdigest(), size, list(file_states(paths))]
     parts = Parts(output.with_name(f"{output.name}.unfinished"), job)
     embeddings, rows, bad = embed_images(loaded, paths, size, parts, may_be_none=len(gallery) > 0)
     tell_unreadable(bad, paths, output.with_name(f"{output.name}.unreadable.txt"))

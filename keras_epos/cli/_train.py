@@ -11,8 +11,9 @@ import numpy as np
 
 import keras_epos
 from keras_epos import Gallery, retrieval
+from keras_epos._file_states import file_states
 from keras_epos.cli._card import write_card
-from keras_epos.cli._embedding import Parts, described, embed_images
+from keras_epos.cli._embedding import Parts, embed_images
 from keras_epos.cli._files import load_model, replace
 from keras_epos.cli._run import START, Run
 from keras_epos.data import balanced_batches, image_batches, image_loader, unreadable
@@ -95,7 +96,7 @@ def inputs_of(folder, backbone):
     paths = image_files(folder)
     if backbone.endswith(".keras"):
         paths = [*paths, Path(backbone)]
-    name = hashlib.sha256(json.dumps(described(paths)).encode()).hexdigest()
+    name = hashlib.sha256(json.dumps(list(file_states(paths))).encode()).hexdigest()
     return {"photographs": name, "backend": keras.backend.backend()}
 
 

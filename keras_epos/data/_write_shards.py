@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_epos._checks import integer, one_of
+from keras_epos._file_states import file_states
 from keras_epos.data._images import fault_of
 from keras_epos.data._records import ABOUT, ENDS, FORMATS, LABELS, PATHS, checksum, engine_of, head_of
 
@@ -59,7 +60,7 @@ def write_each(output, inputs, labels, class_names, format, records, tell):
     output, paths = Path(output).expanduser(), [os.fspath(path) for path in inputs]
     labels = _checked_labels(labels, len(paths), class_names)
     work = output.with_name(f"{output.name}.unfinished")
-    job = _job([format, records, list(class_names), hashlib.sha256(labels).hexdigest(), _described(paths)])
+    job = _job([format, records, list(class_names), hashlib.sha256(labels).hexdigest(), file_states(paths)])
     if not output.exists():
         _write_all(work, job, paths, labels, class_names, format, records, tell)
         os.rename(work / "shards", output)
@@ -174,17 +175,6 @@ class _ArrayRecordFile:
 
     def close(self):
         self._writer.close()
-
-
-def _described(paths):
-    """Sizes and times of files: whether they are still the same."""
-    for path in paths:
-        try:
-            status = os.stat(path)
-        except OSError:
-            yield [path, None, None]
-        else:
-            yield [path, status.st_size, status.st_mtime_ns]
 
 
 def _job(parts):

@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+from keras_epos._file_states import file_states
 from keras_epos.data.datasets._image_folder import image_files
 from keras_epos.gallery._shards import replace
 
@@ -86,7 +87,7 @@ class ListedSource(Source):
     """Paths, which are kept in a Parquet file of the job's folder."""
 
     def __init__(self, paths, folder):
-        super().__init__([folder / "source.parquet"], [len(paths)], _digest(_described(paths)))
+        super().__init__([folder / "source.parquet"], [len(paths)], _digest(file_states(paths)))
         _check_unique(paths)
         _check_text(paths)
         self._paths = paths
@@ -164,17 +165,6 @@ def _write_list(place, paths, size):
 
     table = pa.table({"id": paths, "path": [os.path.abspath(path) for path in paths]})
     parquet.write_table(table, place, row_group_size=size)
-
-
-def _described(paths):
-    """Paths, sizes and times of files, so that the same names with other contents are another source."""
-    for path in paths:
-        try:
-            status = os.stat(path)
-        except OSError:
-            yield [path, None, None]
-        else:
-            yield [path, status.st_size, status.st_mtime_ns]
 
 
 def _digest(rows):
