@@ -61,7 +61,7 @@ def test_a_formula_of_ones_own_sees_each_positive_and_its_negative(counts):
     value, slope = value_and_gradients(lambda x: loss(labels, x), tensor(rows))
     directions = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     cosine = directions @ directions.T
-    total, terms, anchors = 0.0, 0, set()
+    total, terms, anchors, far = 0.0, 0, set(), []
     for anchor in range(9):
         negatives = np.flatnonzero(labels != labels[anchor])
         for positive in np.flatnonzero(labels == labels[anchor]):
@@ -74,8 +74,13 @@ def test_a_formula_of_ones_own_sees_each_positive_and_its_negative(counts):
                 )
                 total += (cosine[anchor, chosen] - cosine[anchor, positive]) ** 2
                 terms += 1
+                far.append(cosine[anchor, chosen])
                 anchors.add(anchor)
     np.testing.assert_allclose(value, total / (terms if counts else len(anchors)), rtol=1e-12)
+    active = Gap(negatives="semi_hard", average_over="active", dtype="float64")
+    np.testing.assert_allclose(float(active(labels, tensor(rows))), total / terms, rtol=1e-12)
+    statistics = loss.result(labels, tensor(rows)).statistics
+    np.testing.assert_allclose(float(statistics["negative_similarity"]), np.mean(far), rtol=1e-12)
     step = np.zeros_like(rows)
     for place in np.ndindex(*rows.shape):
         moved = np.zeros_like(rows)
