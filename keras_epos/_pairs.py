@@ -16,8 +16,6 @@ LOWEST = -1e30
 SMALLEST_SQUARED_DISTANCE = 1e-8
 # In units of the last place of 1. Similarities of copies differ from 1 by a few of them, either way by chance.
 AT_REST = 16
-# Dimensions up to which a product of `(B, B)` with `(B, D)` takes no longer than to transpose `(B, B)`.
-FEW_DIMENSIONS = 128
 
 
 def unit(vectors):
@@ -39,25 +37,6 @@ def products(rows, references):
     return rows @ ops.transpose(references)
 
 
-def products_of_all(rows):
-    """Inner product of each row `(B, D)` with every row: `(B, B)`, symmetric, so one product serves the way back."""
-
-    def product(rows):
-        def gradient(*derivatives, upstream=None):
-            by_products = derivatives[0] if upstream is None else upstream
-            if rows.shape[-1] > FEW_DIMENSIONS:
-                return (by_products + ops.transpose(by_products)) @ rows
-            # A second product takes less time than a matrix transposed. Times 2 and by 2 change nothing, but keep XLA
-            # from making that matrix the one that is transposed.
-            other_way = ops.transpose(2 * (ops.transpose(rows) @ by_products))
-            return by_products @ rows + other_way / 2
-
-        return products(rows, rows), gradient
-
-    # JAX has no forward mode, and so no Hessian, through a gradient of one's own.
-    return products(rows, rows) if keras.backend.backend() == "jax" else ops.custom_gradient(product)(rows)
-
-
 def masks(labels, reference_labels, offset=0, ignore_label=None, same_class=equal):
     """Which references are positives and which are negatives of each anchor.
 
@@ -77,8 +56,11 @@ def masks(labels, reference_labels, offset=0, ignore_label=None, same_class=equa
     positives, negatives = same, ops.logical_not(same)
     if offset is not None:
         rows = ops.arange(ops.shape(labels)[0], dtype="int32") + offset if isinstance(offset, int) else offset
-        itself = rows[:, None] == ops.arange(ops.shape(reference_labels)[0], dtype="int32")[None, :]
-        positives, negatives = (ops.logical_and(side, ops.logical_not(itself)) for side in (positives, negatives))
+        another = rows[:, None] != ops.arange(ops.shape(reference_labels)[0], dtype="int32")[None, :]
+        positives = ops.logical_and(positives, another)
+        # Only a function may say that a sample is of another class than itself.
+        if same_class is not equal:
+            negatives = ops.logical_and(negatives, another)
     if ignore_label is not None:
         known = ops.logical_and(
             is_known(labels, ignore_label)[:, None], is_known(reference_labels, ignore_label)[None, :]
@@ -177,7 +159,12 @@ def count(mask, dtype):
 
 def is_at_rest(violation):
     """Whether what must be positive to count is not, or is so small that rounding alone decides; false for NaN."""
-    return violation <= AT_REST * np.finfo(keras.backend.standardize_dtype(violation.dtype)).eps
+    return violation <= rounding(violation.dtype)
+
+
+def rounding(dtype):
+    """What two similarities of copies may differ by, a positive float."""
+    return AT_REST * float(np.finfo(keras.backend.standardize_dtype(dtype)).eps)
 
 
 def hinge(violation):

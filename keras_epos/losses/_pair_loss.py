@@ -6,13 +6,13 @@ from keras import ops
 
 from keras_epos import mining
 from keras_epos import same_class as same_classes
+from keras_epos._all_products import products_of_all
 from keras_epos._gradient import gradient
 from keras_epos._pairs import (
     LOWEST,
     masked_mean,
     masks,
     products,
-    products_of_all,
     row_similarity,
     share,
     to_similarity,
@@ -211,15 +211,13 @@ class PairLoss(EmbeddingLoss):
         valid = ops.logical_and(
             ops.any(positive_mask, axis=-1, keepdims=True), ops.any(negative_mask, axis=-1, keepdims=True)
         )
-        positive_mask = ops.logical_and(positive_mask, valid)
-        negative_mask = ops.logical_and(negative_mask, valid)
         if self.negatives.relative and self.positives.count is None:
-            positives = mining.Selection(None, positive_mask, cosine)
+            positives = mining.Selection(None, ops.logical_and(positive_mask, valid), cosine)
             return Found(positives, None, valid, partial(self.select_negatives, cosine, mask=negative_mask))
-        positive, negative = self.select(cosine, positive_mask, negative_mask, dim)
-        return Found(
-            positive._replace(similarity=positive.of(cosine)), negative._replace(similarity=negative.of(cosine)), valid
-        )
+        # What was chosen for an anchor that is not valid is dropped after the choice: most choices are few.
+        chosen = self.select(cosine, positive_mask, negative_mask, dim)
+        sides = (side._replace(mask=ops.logical_and(side.mask, valid), similarity=side.of(cosine)) for side in chosen)
+        return Found(*sides, valid)
 
     def _found_in_strips(self, labels, rows, references, memory):
         """As `_found`, without a matrix of all pairs."""

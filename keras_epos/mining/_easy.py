@@ -3,7 +3,8 @@
 from keras import ops
 
 from keras_epos._checks import integer
-from keras_epos.mining._strategy import Strategy, first, serializable
+from keras_epos._pairs import LOWEST
+from keras_epos.mining._strategy import Strategy, serializable
 
 
 @serializable
@@ -47,10 +48,8 @@ class Easy(Strategy):
     def count(self):
         return self.k
 
-    def select(self, ease, mask, side, threshold=None, dim=None):
+    def preference(self, ease, side, threshold=None):
         # A negative at the opposite pole is no copy.
-        if self.copies_above < 1 and side == "positives":
-            if self.copies == "drop":
-                mask = ops.logical_and(mask, ease <= self.copies_above)
-            ease = ops.where(ease > self.copies_above, ease - 4.0, ease)
-        return first(ease, mask, self.k)
+        if self.copies_above == 1 or side == "negatives":
+            return ease
+        return ops.where(ease > self.copies_above, LOWEST if self.copies == "drop" else ease - 4.0, ease)

@@ -1,7 +1,7 @@
 """Hard sampling."""
 
 from keras_epos._checks import integer
-from keras_epos.mining._strategy import Strategy, first, serializable
+from keras_epos.mining._strategy import Strategy, serializable
 
 
 @serializable
@@ -29,5 +29,5 @@ class Hard(Strategy):
     def count(self):
         return self.k
 
-    def select(self, ease, mask, side, threshold=None, dim=None):
-        return first(-ease, mask, self.k)
+    def preference(self, ease, side, threshold=None):
+        return -ease

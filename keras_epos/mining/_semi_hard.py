@@ -2,8 +2,8 @@
 
 from keras import ops
 
-from keras_epos._pairs import LOWEST, is_at_rest, masked_max
-from keras_epos.mining._strategy import Selection, Strategy, first_at, serializable
+from keras_epos._pairs import LOWEST, rounding
+from keras_epos.mining._strategy import Strategy, serializable
 
 
 @serializable
@@ -34,24 +34,8 @@ class SemiHard(Strategy):
             raise ValueError(f'`fallback` must be "easiest", "hardest" or "skip". Received: fallback={fallback!r}')
         self.fallback = fallback
 
-    def select(self, ease, mask, side, threshold=None, dim=None):
-        # One for each of a few positives; where all are taken, they come one at a time.
-        chosen = [self._one(ease, mask, threshold[:, i : i + 1]) for i in range(threshold.shape[-1])]
-        some = ops.concatenate([one.mask for one in chosen], axis=-1)
-        return Selection(
-            ops.concatenate([one.indices for one in chosen], axis=-1), ops.logical_and(some, threshold > LOWEST)
-        )
-
-    def _one(self, ease, mask, threshold):
+    def preference(self, ease, side, threshold=None):
+        # What is not farther comes after all that is: cosines take up 2 of the 3.
+        otherwise = {"easiest": ease - 3.0, "hardest": -ease - 3.0, "skip": LOWEST}[self.fallback]
         # A copy of the positive is as far as that, whatever rounding makes of it.
-        farther = ops.logical_and(mask, ops.logical_not(is_at_rest(ease - threshold)))
-        nearest = masked_max(-ease, farther)[:, None]
-        if self.fallback == "skip":
-            return first_at(-ease, farther, nearest)
-        is_some = nearest > LOWEST
-        otherwise = -ease if self.fallback == "hardest" else ease
-        return first_at(
-            ops.where(is_some, -ease, otherwise),
-            ops.where(is_some, farther, mask),
-            ops.where(is_some, nearest, masked_max(otherwise, mask)[:, None]),
-        )
+        return ops.where(ease > threshold + rounding(ease.dtype), -ease, otherwise)

@@ -1,4 +1,4 @@
-"""What every strategy shares: its interface, its result and the choice of the first few."""
+"""What every strategy shares: its interface, its result and the choice of those that it prefers."""
 
 from typing import NamedTuple
 
@@ -42,8 +42,8 @@ class Strategy(KnownArguments):
     count = 1
     # Whether the choice depends on the positive that was selected, one choice for each of them.
     relative = False
-    # Whether the choice for an anchor depends on its own row alone, and is the same each time. Large batches are then
-    # mined a strip of anchors at a time.
+    # Whether the choice for an anchor depends on its own row alone, and is the same each time, as with a `preference`.
+    # Large batches are then mined a strip of anchors at a time.
     is_by_anchor = False
     # What can be chosen so.
     sides = SIDES
@@ -63,7 +63,29 @@ class Strategy(KnownArguments):
         Returns:
             `Selection`.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define select().")
+        if not self.relative:
+            return first(self.preference(ease, side), mask, self.count)
+        # One for each of a few positives; where all are taken, they come one at a time.
+        chosen = [
+            first(self.preference(ease, side, threshold[:, i : i + 1]), mask, 1) for i in range(threshold.shape[-1])
+        ]
+        some = ops.concatenate([one.mask for one in chosen], axis=-1)
+        return Selection(
+            ops.concatenate([one.indices for one in chosen], axis=-1), ops.logical_and(some, threshold > LOWEST)
+        )
+
+    def preference(self, ease, side, threshold=None):
+        """Which candidates are chosen: those of the largest numbers, and none of `LOWEST`. Or define `select`.
+
+        Args:
+            ease: Floats of any shape, without gradient; more is easier.
+            side: `"positives"` or `"negatives"`, what is chosen.
+            threshold: For strategies that are `relative`: floats that fit `ease`, which a choice must exceed.
+
+        Returns:
+            Floats of the shape of `ease`, each from its own entry of `ease` alone.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define preference() or select().")
 
     def adopt(self):
         """Take charge of the strategy's state: a list of what a model must track, empty for most."""
@@ -87,10 +109,11 @@ def serializable(strategy):
 
 
 def first(values, mask, number):
-    """The `number` largest values under `mask`; the lowest index wins a tie."""
+    """The `number` largest values under `mask`; the lowest index wins a tie. Nothing is taken at `LOWEST`."""
     values = ops.where(mask, values, LOWEST)
     if number == 1:
-        return first_at(values, mask, ops.max(values, axis=-1, keepdims=True))
+        largest = ops.max(values, axis=-1, keepdims=True)
+        return Selection(first_at(values, largest), largest > LOWEST)
     if keras.backend.backend() == "torch":
         # Its top_k breaks ties as it likes; its sort is stable.
         indices = ops.argsort(-values, axis=-1)[:, :number]
@@ -99,14 +122,13 @@ def first(values, mask, number):
         # In a TensorFlow graph the size of a batch is not known before it runs.
         number = min(number, available) if available is not None else ops.minimum(number, ops.shape(values)[-1])
         _, indices = ops.top_k(values, number)
-    return Selection(indices, ops.take_along_axis(mask, indices, axis=-1))
+    return Selection(indices, ops.take_along_axis(values, indices, axis=-1) > LOWEST)
 
 
-def first_at(values, mask, largest):
-    """The first place under `mask` of the largest value there, `(A, 1)`; of a value that no place has nothing."""
-    columns = ops.arange(ops.shape(values)[-1], dtype="int32")[None, :]
+def first_at(values, largest, axis=-1):
+    """The first place along an axis of the largest value there, which keeps its axis; the last one for NaN."""
+    number = ops.shape(values)[axis]
+    places = ops.arange(number, dtype="int32")
+    places = places[None, :] if axis == -1 else places[:, None]
     # Two passes with that for the largest, which XLA does with vectors; its argmax takes longer than both.
-    last = ops.shape(values)[-1] - 1
-    found = ops.where(ops.logical_and(mask, values == largest), columns, last)
-    indices = ops.min(found, axis=-1, keepdims=True)
-    return Selection(indices, ops.take_along_axis(mask, indices, axis=-1))
+    return ops.min(ops.where(values == largest, places, number - 1), axis=axis, keepdims=True)

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from keras import ops
 
+from keras_epos._all_products import products_of_all
 from keras_epos._config import revived
-from keras_epos._pairs import products_of_all, unit
+from keras_epos._pairs import unit
 from keras_epos.compat.tfa._inputs import precise
 
 

@@ -3,14 +3,14 @@
 import keras
 from keras import ops
 
-from keras_epos._pairs import LOWEST, masked_max, masked_min, masks
+from keras_epos._pairs import LOWEST, masks
 from keras_epos.compat.tfa._batch_loss import BatchLoss, serializable
 from keras_epos.compat.tfa._distances import metric
 from keras_epos.compat.tfa._inputs import alarmed, labels_and_rows, number, returned
 from keras_epos.losses._batch import at_least_one_row
 from keras_epos.losses._each_positive import terms_of_each
 from keras_epos.losses._terms import Terms
-from keras_epos.mining._strategy import first_at
+from keras_epos.mining._strategy import Selection, first
 
 
 @serializable
@@ -44,15 +44,13 @@ def triplet_semihard_loss(y_true, y_pred, margin=1.0, distance_metric="L2"):
     # In a batch of one class no pair has a negative.
     positives = ops.logical_and(positives, ops.any(negatives, axis=-1, keepdims=True))
     known = ops.stop_gradient(distances)
-    farthest = masked_max(known, negatives)[:, None]
+    nearness = ops.where(negatives, -known, LOWEST)
+    farthest = first(known, negatives, 1)
 
     def choose(positive):
-        farther = ops.logical_and(negatives, known > positive.of(known))
-        nearest = masked_min(known, farther)[:, None]
-        is_some = ops.any(farther, axis=-1, keepdims=True)
-        candidates = ops.where(is_some, farther, negatives)
-        chosen = first_at(known, candidates, ops.where(is_some, nearest, farthest))
-        return chosen._replace(mask=ops.logical_and(chosen.mask, positive.mask))
+        semi_hard = first(nearness, known > positive.of(known), 1)
+        indices = ops.where(semi_hard.mask, semi_hard.indices, farthest.indices)
+        return Selection(indices, ops.logical_and(farthest.mask, positive.mask))
 
     def formula(positive, negative):
         value = ops.where(negative.mask, ops.relu(margin + negative.similarity - positive.similarity), 0)[:, 0]
