@@ -7,6 +7,7 @@ from keras import ops
 from keras_epos import mining
 from keras_epos import same_class as same_classes
 from keras_epos._all_products import products_of_all
+from keras_epos._compiler import is_on_cpu
 from keras_epos._gradient import gradient
 from keras_epos._pairs import (
     LOWEST,
@@ -23,6 +24,7 @@ from keras_epos.losses._each_positive import terms_of_each
 from keras_epos.losses._embedding_loss import EmbeddingLoss
 from keras_epos.losses._pair_parts import Batch, Found
 from keras_epos.losses._strips import by_strips
+from keras_epos.losses._tiles import chosen_by_tiles
 
 METRICS = ("cosine", "euclidean", "squared_euclidean")
 
@@ -155,7 +157,8 @@ class PairLoss(EmbeddingLoss):
         num_pairs = _num_pairs(rows, references)
         if self._is_mined_in_strips(num_pairs):
             batch = Batch(labels, rows.shape[-1], lambda: products(rows, references))
-            found = self._found_in_strips(labels, ops.stop_gradient(rows), ops.stop_gradient(references), memory)
+            find = self._found_in_tiles if self._is_mined_in_tiles(rows, memory) else self._found_in_strips
+            found = find(labels, ops.stop_gradient(rows), ops.stop_gradient(references), memory)
         else:
             self._refuse_too_many(num_pairs, rows, references)
             all_products = products_of_all(rows) if memory is None else products(rows, references)
@@ -175,6 +178,18 @@ class PairLoss(EmbeddingLoss):
     def _is_mined_in_strips(self, num_pairs):
         strategies = (self.positives, self.negatives)
         return all(one.is_by_anchor for one in strategies) and (num_pairs is None or num_pairs > LARGE)
+
+    def _is_mined_in_tiles(self, rows, memory):
+        """Whether what is mined in strips can be mined in tiles, which are small for an accelerator."""
+        strategies = (self.positives, self.negatives)
+        return (
+            memory is None
+            and self.ignore_label is None
+            and self.same_class_function is same_classes.equal
+            and type(self).select is PairLoss.select
+            and all(one.has_preference and one.count == 1 for one in strategies)
+            and is_on_cpu(rows)
+        )
 
     def _refuse_too_many(self, num_pairs, rows, references):
         if num_pairs is not None and num_pairs > TOO_LARGE:
@@ -235,6 +250,18 @@ class PairLoss(EmbeddingLoss):
         dtypes = ("int32", "bool", self.dtype)
         found = by_strips(of_strip, ops.shape(rows)[0], (*dtypes, *dtypes, "bool"))
         return Found(mining.Selection(*found[:3]), mining.Selection(*found[3:6]), found[6])
+
+    def _found_in_tiles(self, labels, rows, references, memory):
+        """As `_found_in_strips`, with half of the cosines."""
+        directions = references if self.normalize else unit(references)
+        *sides, valid = chosen_by_tiles(labels, directions, self.positives, self.negatives)
+        valid = valid[:, None]
+
+        def selection(indices, some):
+            cosine = ops.sum(directions * ops.take(directions, indices, axis=0), axis=-1)
+            return mining.Selection(indices[:, None], ops.logical_and(some[:, None], valid), cosine[:, None])
+
+        return Found(*(selection(*side) for side in sides), valid)
 
     def _terms_of(self, found, similarity, batch):
         """From what was found to the formula.

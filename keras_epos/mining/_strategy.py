@@ -48,6 +48,11 @@ class Strategy(KnownArguments):
     # What can be chosen so.
     sides = SIDES
 
+    @property
+    def has_preference(self):
+        """Whether the choice follows from `preference` alone."""
+        return type(self).select is Strategy.select
+
     def select(self, ease, mask, side, threshold=None, dim=None):
         """Choose references under `mask`.
 
