@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_epos._pairs import masked_max
+from keras_epos._pairs import masked_max, masked_min
 from keras_epos.mining._draw import Drawing
 from keras_epos.mining._strategy import serializable
 
@@ -43,16 +43,24 @@ class DistanceWeighted(Drawing):
         super().__init__(seed)
 
     def select(self, ease, mask, side, threshold=None, dim=None):
-        weights, mask = self.weights(-ease, mask, dim)
-        return self.draw(weights, mask, ease)
+        return self.draw(self.weights(-ease, mask, dim), ease)
 
     def weights(self, similarity, mask, dim):
-        """Unnormalized probabilities `(A, R)` and the candidates that have one."""
-        squared = ops.clip(2.0 - 2.0 * similarity, self.cutoff**2, 3.999)
-        log_weights = -0.5 * (dim - 2.0) * ops.log(squared) - 0.5 * (dim - 3.0) * ops.log(1.0 - squared / 4.0)
+        """Unnormalized probabilities `(A, R)`, 0 for what is not drawn."""
+        nearest = masked_max(similarity, mask)[:, None]
+        farthest = nearest
         if self.upper_cutoff is not None:
-            near = ops.logical_and(mask, 2.0 - 2.0 * similarity <= self.upper_cutoff**2)
-            nearest = ops.logical_and(mask, similarity >= masked_max(similarity, mask)[:, None])
-            mask = ops.where(ops.any(near, axis=-1, keepdims=True), near, nearest)
-        shifted = log_weights - masked_max(log_weights, mask)[:, None]
-        return ops.where(mask, ops.exp(ops.where(mask, shifted, 0.0)), 0.0), mask
+            smallest = 1.0 - self.upper_cutoff**2 / 2.0
+            mask = ops.logical_and(mask, similarity >= ops.where(nearest < smallest, nearest, smallest))
+        if self.upper_cutoff is None or self.upper_cutoff**2 > 2.0:
+            farthest = masked_min(similarity, mask)[:, None]
+        # Weights fall up to a distance of sqrt(2) and rise from there, so the largest is at one of the ends.
+        ends = [power + ops.log(factor) for power, factor in (self._weight(end, dim) for end in (nearest, farthest))]
+        power, factor = self._weight(similarity, dim)
+        return ops.where(mask, ops.exp(power - ops.maximum(*ends)) * factor, 0.0)
+
+    def _weight(self, similarity, dim):
+        """`1 / q` as a power of e and a factor. With the cosine `s`, `d^2 = 2 - 2s` and `1 - d^2 / 4 = (1 + s) / 2`."""
+        ends = (ops.convert_to_tensor(end, similarity.dtype) for end in (-0.9995, 1.0 - self.cutoff**2 / 2.0))
+        inside = ops.clip(similarity, *ends)
+        return -0.5 * (dim - 3.0) * ops.log((1.0 - inside) * (1.0 + inside)), ops.rsqrt(2.0 - 2.0 * inside)

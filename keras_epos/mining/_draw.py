@@ -25,8 +25,8 @@ class Drawing(Strategy):
         self._is_adopted = True
         return [self.generator]
 
-    def draw(self, weights, mask, ease):
-        """One index per row with probability proportional to `weights` (`(A, R)`, 0 outside `mask`).
+    def draw(self, weights, ease):
+        """One index per row with probability proportional to `weights` (`(A, R)`, 0 where there is no candidate).
 
         Inverts the cumulative sum at one random number per row, in two levels: cumulative sums and random numbers
         of the whole matrix would cost more than the matrix product that made it.
@@ -35,17 +35,14 @@ class Drawing(Strategy):
         blocks = (width + _BLOCK - 1) // _BLOCK
         padded = ops.pad(weights, [[0, 0], [0, blocks * _BLOCK - width]])
         padded = ops.reshape(padded, (rows, blocks, _BLOCK))
-        totals = ops.cumsum(ops.sum(padded, axis=-1), axis=-1)
+        sums = ops.sum(padded, axis=-1)
+        totals = ops.cumsum(sums, axis=-1)
         target = keras.random.uniform((rows, 1), dtype=weights.dtype, seed=self._seed(ease)) * totals[:, -1:]
-        block = _crossing(totals, target)
+        block = _crossing(totals, target, sums)
         before = ops.where(block > 0, ops.take_along_axis(totals, ops.maximum(block - 1, 0), axis=-1), 0.0)
         inside = ops.take_along_axis(padded, block[:, :, None], axis=1)[:, 0, :]
-        index = block * _BLOCK + _crossing(ops.cumsum(inside, axis=-1), target - before)
-        index = ops.minimum(index, width - 1)
-        # Rounding may land on an entry of weight 0 next to the right one: take the heaviest of the row then.
-        landed = ops.take_along_axis(mask, index, axis=-1)
-        index = ops.where(landed, index, ops.cast(ops.argmax(weights, axis=-1)[:, None], index.dtype))
-        return Selection(index, ops.take_along_axis(mask, index, axis=-1))
+        index = block * _BLOCK + _crossing(ops.cumsum(inside, axis=-1), target - before, inside)
+        return Selection(index, totals[:, -1:] > 0)
 
     def _seed(self, ease):
         if self._is_adopted or keras.backend.backend() != "jax":
@@ -60,7 +57,10 @@ class Drawing(Strategy):
         return self.generator.next() ^ jax.numpy.sum(mixed * jax.numpy.uint32(2654435769), dtype="uint32")
 
 
-def _crossing(cumulative, target):
-    """First position at which a cumulative sum exceeds `target`, `(A, 1)` integers."""
+def _crossing(cumulative, target, weights):
+    """First position at which the cumulative sum of weights exceeds `target`, `(A, 1)` integers."""
     passed = ops.sum(ops.cast(cumulative <= target, "int32"), axis=-1, keepdims=True)
-    return ops.minimum(passed, ops.shape(cumulative)[-1] - 1)
+    position = ops.minimum(passed, ops.shape(cumulative)[-1] - 1)
+    # Rounding may land next to the right one, where there is nothing: take the heaviest then.
+    landed = ops.take_along_axis(weights, position, axis=-1) > 0
+    return ops.where(landed, position, ops.cast(ops.argmax(weights, axis=-1, keepdims=True), position.dtype))

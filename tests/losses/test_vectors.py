@@ -185,8 +185,8 @@ def test_three_orders_of_easy_positives_and_mining():
 )
 def test_distance_weighted_probabilities(upper_cutoff, expected):
     similarity, negatives = reference.cosine(EMBEDDINGS)[:1], np.arange(7)[None] >= 3
-    weights, _ = DistanceWeighted(0.5, upper_cutoff).weights(tensor(similarity), tensor(negatives, "bool"), dim=8)
-    weights = numpy(weights)[0]
+    made = DistanceWeighted(0.5, upper_cutoff)
+    weights = numpy(made.weights(tensor(similarity), tensor(negatives, "bool"), dim=8))[0]
     np.testing.assert_allclose(weights / weights.sum(), [0, 0, 0, *expected], atol=1e-6)
     found = reference.distance_probabilities(similarity[0, 3:], 8, 0.5, upper_cutoff)
     np.testing.assert_allclose(found, expected, atol=1e-6)
