@@ -48,17 +48,25 @@ class AngularLoss(PairLoss):
 
     def formula(self, positives, negatives, batch):
         tan_squared = math.tan(math.radians(self.alpha)) ** 2
-        # exp(4 t (S_an + S_pn)) is a product, so its sum over n is a matrix product, in O(B^2) memory. Both factors
-        # are at most 1, and far from underflow: at least exp(-24) at 60 degrees.
+        # exp(4 t (S_an + S_pn)) is a product of two factors, so its sum over n is one of two rows, in O(B^2) memory.
+        # Both factors are at most 1, and far from underflow: at least exp(-24) at 60 degrees.
         factors = ops.exp(4 * tan_squared * (batch.products - 1))
-        sums = ops.where(everywhere(negatives, factors), factors, ops.zeros_like(factors)) @ ops.transpose(factors)
-        in_memory = factors[:, ops.shape(factors)[0] :]
-        sums = positives.of(ops.concatenate([sums, ops.zeros_like(in_memory)], axis=-1))
+        sums = self._sums(ops.where(everywhere(negatives, factors), factors, 0), factors, positives)
         mask = ops.logical_and(positives.mask, sums > 0)
         push = ops.log(ops.where(mask, sums, 1.0)) + 8 * tan_squared
         value = ops.softplus(push - 2 * (1 + tan_squared) * positives.similarity)
         number = count(mask, value.dtype)
         return Terms(masked_sum(value, mask), number, number)
+
+    def _sums(self, of_negatives, factors, positives):
+        """Inner products of the rows of anchors with those of their positives, `(A, K)`; 0 for what is no anchor."""
+        anchors = ops.shape(factors)[0]
+        if positives.indices is not None and positives.mask.shape[-1] == 1:
+            of_positives = ops.take(factors, ops.minimum(positives.indices[:, 0], anchors - 1), axis=0)
+            sums = ops.sum(of_negatives * of_positives, axis=-1, keepdims=True)
+            return ops.where(positives.indices < anchors, sums, 0)
+        sums = of_negatives @ ops.transpose(factors)
+        return positives.of(ops.concatenate([sums, ops.zeros_like(factors[:, anchors:])], axis=-1))
 
 
 def everywhere(side, matrix):
