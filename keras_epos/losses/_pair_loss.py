@@ -257,8 +257,7 @@ class PairLoss(EmbeddingLoss):
         *sides, valid = chosen_by_tiles(labels, directions, self.positives, self.negatives)
         valid = valid[:, None]
 
-        def selection(indices, some):
-            cosine = ops.sum(directions * ops.take(directions, indices, axis=0), axis=-1)
+        def selection(indices, some, cosine):
             return mining.Selection(indices[:, None], ops.logical_and(some[:, None], valid), cosine[:, None])
 
         return Found(*(selection(*side) for side in sides), valid)

@@ -45,8 +45,14 @@ def _in_tensorflow(strip, number, dtypes):
         return place + 1, *(array.write(place, found) for array, found in zip(arrays, strip(place), strict=True))
 
     arrays = [tf.TensorArray(dtype, size=number) for dtype in dtypes]
-    # One strip after another: two would take twice the memory.
-    _, *arrays = tf.while_loop(
-        lambda place, *arrays: place < number, step, (0, *arrays), parallel_iterations=1, maximum_iterations=number
-    )
+    _, *arrays = one_by_one(lambda place, *arrays: place < number, step, (0, *arrays), maximum_iterations=number)
     return [array.stack() for array in arrays]
+
+
+def one_by_one(condition, step, state, maximum_iterations=None):
+    """`keras.ops.while_loop` whose steps do not overlap: two at a time would take twice the memory."""
+    if keras.backend.backend() != "tensorflow":
+        return ops.while_loop(condition, step, state, maximum_iterations)
+    import tensorflow as tf
+
+    return tf.while_loop(condition, step, state, parallel_iterations=1, maximum_iterations=maximum_iterations)

@@ -3,6 +3,7 @@
 from keras import ops
 
 from keras_epos._pairs import LOWEST, products
+from keras_epos.losses._strips import one_by_one
 from keras_epos.mining._strategy import first_at
 
 # Rows of a tile. Positives are few and lie together; what is larger than a cache is slower for negatives.
@@ -23,18 +24,16 @@ def chosen_by_tiles(labels, rows, positives, negatives):
         positives, negatives: Strategies with a preference and one choice.
 
     Returns:
-        `(positive, negative, valid)`: indices and whether there is a choice, `(B,)` each, twice; and booleans `(B,)`,
-        whether there was a positive and a negative to choose.
+        `(positive, negative, valid)`: index, whether there is a choice, and its cosine, `(B,)` each, twice; and
+        booleans `(B,)`, whether there was a positive and a negative to choose.
     """
     order = ops.argsort(labels)
     labels, rows = ops.take(labels, order), ops.take(rows, order, axis=0)
 
-    near, is_near = _search(labels, rows, positives, "positives", POSITIVES_TILE)
-    threshold = None
-    if negatives.relative:
-        # More is easier, so for negatives it is the cosine negated.
-        threshold = ops.where(is_near, -ops.sum(rows * ops.take(rows, near, axis=0), axis=-1), LOWEST)
-    far, is_far = _search(labels, rows, negatives, "negatives", NEGATIVES_TILE, threshold)
+    near, is_near, near_cosine = _search(labels, rows, positives, "positives", POSITIVES_TILE)
+    # More is easier, so for negatives it is the cosine negated.
+    threshold = ops.where(is_near, -near_cosine, LOWEST) if negatives.relative else None
+    far, is_far, far_cosine = _search(labels, rows, negatives, "negatives", NEGATIVES_TILE, threshold)
     if negatives.relative:
         is_far = ops.logical_and(is_far, is_near)
 
@@ -43,13 +42,19 @@ def chosen_by_tiles(labels, rows, positives, negatives):
     valid = ops.logical_and(has_positive, labels[0] != labels[-1])
 
     place = ops.argsort(order)
-    near, far = ops.take(order, near), ops.take(order, far)
-    near, is_near, far, is_far, valid = (ops.take(found, place) for found in (near, is_near, far, is_far, valid))
-    return (near, is_near), (far, is_far), valid
+
+    def as_before(found):
+        return ops.take(found, place)
+
+    return (
+        (as_before(ops.take(order, near)), as_before(is_near), as_before(near_cosine)),
+        (as_before(ops.take(order, far)), as_before(is_far), as_before(far_cosine)),
+        as_before(valid),
+    )
 
 
 def _search(labels, rows, strategy, side, tile, threshold=None):
-    """What a strategy chooses for each of the rows, which are sorted by label: indices, and whether there is one."""
+    """What a strategy chooses for each row, of rows sorted by label: index, whether there is one, and its cosine."""
     size, dim = ops.shape(rows)
     tile = min(size, tile) if isinstance(size, int) else ops.minimum(size, tile)
     number = -(-size // tile)
@@ -63,7 +68,7 @@ def _search(labels, rows, strategy, side, tile, threshold=None):
     def part(values, place):
         return ops.slice(values, (place,), (tile,))
 
-    def visit(down, right, largest, indices):
+    def visit(down, right, *found):
         top, left = start(down), start(right)
         cosine = products(*(ops.slice(rows, (place, zero), (tile, dim)) for place in (top, left)))
         excluded = part(labels, top)[:, None] == part(labels, left)[None, :]
@@ -72,16 +77,17 @@ def _search(labels, rows, strategy, side, tile, threshold=None):
             excluded = ops.logical_or(ops.logical_not(excluded), itself)
         ease = cosine if side == "positives" else -cosine
         # Along the rows of the tile, and along its columns.
-        for axis, own, other in ((-1, top, left), (0, left, top)):
-            to_exceed = None if threshold is None else ops.expand_dims(part(threshold, own), axis)
+        for axis, own, first, other in ((-1, down, top, left), (0, right, left, top)):
+            to_exceed = None if threshold is None else ops.expand_dims(part(threshold, first), axis)
             values = ops.where(excluded, LOWEST, strategy.preference(ease, side, to_exceed))
             best = ops.max(values, axis=axis, keepdims=True)
-            found = ops.reshape(other + first_at(values, best, axis), (-1,))
-            best, before = ops.reshape(best, (-1,)), part(largest, own)
-            is_better = best > before
-            largest = ops.slice_update(largest, (own,), ops.where(is_better, best, before))
-            indices = ops.slice_update(indices, (own,), ops.where(is_better, found, part(indices, own)))
-        return largest, indices
+            at = ops.reshape(first_at(values, best, axis), (-1,))
+            its_cosine = ops.take(ops.reshape(cosine, (-1,)), at + places * tile if axis else places + at * tile)
+            now = ops.reshape(best, (1, -1)), (other + at)[None, :], its_cosine[None, :]
+            # Not written in place: every backend and compiler does this quickly.
+            is_better = ops.logical_and(ops.arange(number, dtype="int32")[:, None] == own, now[0] > found[0])
+            found = [ops.where(is_better, *pair) for pair in zip(now, found, strict=True)]
+        return found
 
     def step(down, right, *found):
         found = visit(down, right, *found)
@@ -92,6 +98,12 @@ def _search(labels, rows, strategy, side, tile, threshold=None):
             goes_on = ops.logical_and(goes_on, last_of_tile >= ops.take(labels, start(following)))
         return ops.where(goes_on, down, down + 1), ops.where(goes_on, right + 1, down + 1), *found
 
-    none = ops.full_like(rows[:, 0], LOWEST), ops.zeros_like(rows[:, 0], dtype="int32")
-    _, _, largest, indices = ops.while_loop(lambda down, *_: down < number, step, (zero, zero, *none))
-    return indices, largest > LOWEST
+    # The largest preference so far, where it was found, and the cosine there.
+    none = [ops.full((number, tile), *of) for of in ((LOWEST, rows.dtype), (0, "int32"), (0, rows.dtype))]
+    _, _, *found = one_by_one(lambda down, *_: down < number, step, (zero, zero, *none))
+    # Rows of the last tile that the one before has too are complete in both.
+    last = number * tile - size
+    largest, indices, cosine = (
+        ops.concatenate([ops.reshape(column[:-1], (-1,)), column[-1, last:]]) for column in found
+    )
+    return indices, largest > LOWEST, cosine

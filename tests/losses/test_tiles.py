@@ -71,13 +71,16 @@ def test_tiles_find_what_loops_find(sizes, monkeypatch):
         for positives, negatives in pairs[place::7] if ON_JAX else pairs[place::3]:
             cosine, expected = wanted(labels, rows, positives, negatives)
             near, far, valid = _tiles.chosen_by_tiles(tensor(labels, "int32"), tensor(rows), positives, negatives)
-            for (indices, some), column in ((near, 0), (far, 1)):
-                indices, some = numpy(indices), numpy(some)
+            for found, column in ((near, 0), (far, 1)):
+                indices, some, its_cosine = map(numpy, found)
                 for anchor, choices in enumerate(expected):
                     assert some[anchor] == (choices[column] is not None), (name, positives, negatives)
                     if some[anchor]:
-                        best, found = (cosine[anchor, one] for one in (choices[column], indices[anchor]))
-                        np.testing.assert_allclose(found, best, atol=1e-12, err_msg=f"{name} {positives} {negatives}")
+                        best = cosine[anchor, choices[column]]
+                        for value in (cosine[anchor, indices[anchor]], its_cosine[anchor]):
+                            np.testing.assert_allclose(
+                                value, best, atol=1e-12, err_msg=f"{name} {positives} {negatives}"
+                            )
             assert numpy(valid).tolist() == [has_both for *_, has_both in expected]
 
 
