@@ -180,10 +180,14 @@ class PairLoss(EmbeddingLoss):
         return all(one.is_by_anchor for one in strategies) and (num_pairs is None or num_pairs > LARGE)
 
     def _is_mined_in_tiles(self, rows, memory):
-        """Whether what is mined in strips can be mined in tiles, which are small for an accelerator."""
+        """Whether what is mined in strips can be mined in tiles, which are small for an accelerator.
+
+        In a TensorFlow graph the number of rows must be known: it is small as a rule where it is not.
+        """
         strategies = (self.positives, self.negatives)
         return (
             memory is None
+            and rows.shape[0] is not None
             and self.ignore_label is None
             and self.same_class_function is same_classes.equal
             and type(self).select is PairLoss.select

@@ -19,7 +19,7 @@ def chosen_by_tiles(labels, rows, positives, negatives):
     one by label is taken.
 
     Args:
-        labels: Integers `(B,)`, which are positives of each other where they are equal.
+        labels: Integers `(B,)`, which are positives of each other where they are equal; `B` is known.
         rows: Unit rows `(B, D)`, without gradient.
         positives, negatives: Strategies with a preference and one choice.
 
@@ -55,8 +55,8 @@ def chosen_by_tiles(labels, rows, positives, negatives):
 
 def _search(labels, rows, strategy, side, tile, threshold=None):
     """What a strategy chooses for each row, of rows sorted by label: index, whether there is one, and its cosine."""
-    size, dim = ops.shape(rows)
-    tile = min(size, tile) if isinstance(size, int) else ops.minimum(size, tile)
+    size, dim = rows.shape
+    tile = min(size, tile)
     number = -(-size // tile)
     places = ops.arange(tile, dtype="int32")
     zero = ops.convert_to_tensor(0, "int32")
