@@ -24,8 +24,17 @@ def batch(size, dim, per_class):
     return tf.constant(labels), tf.constant(rows.astype("float32"))
 
 
+# Of more rows than these, a product has more than 1 GB; it is made of so many rows at a time then.
+WHOLE, STRIP = 16384, 4096
+
+
 def floor(embeddings):
-    return tf.matmul(embeddings, embeddings, transpose_b=True).numpy()[0, 0]
+    """All products, and one of them read."""
+    size = len(embeddings)
+    for start in range(0, size, size if size <= WHOLE else STRIP):
+        some = embeddings if size <= WHOLE else embeddings[start : start + STRIP]
+        last = tf.matmul(some, embeddings, transpose_b=True)
+    return last.numpy()[0, 0]
 
 
 @tf.function

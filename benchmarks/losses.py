@@ -3,7 +3,10 @@
     python benchmarks/losses.py --batch 128 512 1024
     python benchmarks/losses.py --every --batch 1024
     python benchmarks/losses.py --of "easy triplet, semi-hard" multi-similarity
-    python benchmarks/losses.py --plot losses.png --batch 128 256 512 1024 2048 4096 8192
+    python benchmarks/losses.py --plot losses.png --batch 128 256 512 1024 2048 4096 8192 16384 32768 65536
+
+Losses that make a matrix of all pairs, and the peers, stop at 4,096 rows, others do not. Beyond 16,384 rows, 1 GB, the
+one product is made of products of 4,096 rows each, and nothing is kept of them.
 
 The contestants take turns in one process, and the median of the ratios is printed. pytorch-metric-learning takes part
 where it is installed (`pip install pytorch-metric-learning torch`). It does not always compute the same: its
@@ -38,7 +41,8 @@ SLOW = {
     # Memory grows with the cube of the batch: 4 GB here, 32 at twice the batch.
     "TF-addons triplet, semi-hard": 512,
 }
-PEERS_UP_TO = 4096
+# A matrix of all pairs has 64 MB here, of which PyTorch and others make many.
+ALL_PAIRS_UP_TO = 4096
 # Compiled by XLA, or a graph: what Keras takes by itself with an accelerator, and with nothing but a CPU.
 HOW = {"XLA": True, "graph": False}
 
@@ -100,16 +104,20 @@ def peers(labels, embeddings):
 def contestants(args, old_peers, size):
     """`{name: run}` with a batch of `size`, and the floor."""
     labels, embeddings = batch(size, args.dim, args.per_class)
-    found = {"forward and backward product": partial(both_ways, embeddings)}
+    found = {}
+    if size <= ALL_PAIRS_UP_TO:
+        found["forward and backward product"] = partial(both_ways, embeddings)
     losses = every_pair_loss() if args.every else main_losses()
     for name in args.of or losses:
+        chooses = losses[name].positives.is_by_anchor and losses[name].negatives.is_by_anchor
         for how, jit_compile in HOW.items():
-            found[f"{name} ({how})"] = with_gradient(losses[name], jit_compile, labels, embeddings)
+            if chooses or size <= ALL_PAIRS_UP_TO:
+                found[f"{name} ({how})"] = with_gradient(losses[name], jit_compile, labels, embeddings)
     theirs = {} if args.every else peers(labels, embeddings)
     if old_peers:
         names = old_peers.ask("batch", size, args.dim, args.per_class)
         theirs |= {name: side_by_side.Elsewhere(old_peers, name) for name in names}
-    found |= {name: run for name, run in theirs.items() if size <= SLOW.get(name, PEERS_UP_TO)}
+    found |= {name: run for name, run in theirs.items() if size <= SLOW.get(name, ALL_PAIRS_UP_TO)}
     return found, partial(floor, embeddings)
 
 

@@ -37,12 +37,14 @@ class Drawing(Strategy):
         padded = ops.reshape(padded, (rows, blocks, _BLOCK))
         sums = ops.sum(padded, axis=-1)
         totals = ops.cumsum(sums, axis=-1)
-        target = keras.random.uniform((rows, 1), dtype=weights.dtype, seed=self._seed(ease)) * totals[:, -1:]
+        # Not by `-1:`, whose length a graph for batches of any size would not know.
+        total = totals[:, -1][:, None]
+        target = keras.random.uniform((rows, 1), dtype=weights.dtype, seed=self._seed(ease)) * total
         block = _crossing(totals, target, sums)
         before = ops.where(block > 0, ops.take_along_axis(totals, ops.maximum(block - 1, 0), axis=-1), 0.0)
         inside = ops.take_along_axis(padded, block[:, :, None], axis=1)[:, 0, :]
         index = block * _BLOCK + _crossing(ops.cumsum(inside, axis=-1), target - before, inside)
-        return Selection(index, totals[:, -1:] > 0)
+        return Selection(index, total > 0)
 
     def _seed(self, ease):
         if self._is_adopted or keras.backend.backend() != "jax":

@@ -114,6 +114,20 @@ def test_draws_are_candidates_whenever_there_is_one(pair, strategy):
 
 
 @pytest.mark.backend("tensorflow", reason="only its graphs are traced for batches of any size")
+@pytest.mark.parametrize("strategy", [Easy(), Hard(), SemiHard(), Random(), DistanceWeighted()])
+def test_a_graph_knows_that_one_is_chosen(strategy):
+    import tensorflow as tf
+
+    def shapes(ease, mask):
+        found = strategy.select(ease, mask, "negatives", threshold=ease[:, 0][:, None], dim=8)
+        assert found.mask.shape[-1] == found.indices.shape[-1] == 1
+        return found.mask
+
+    signature = [tf.TensorSpec((None, None), kind) for kind in ("float32", "bool")]
+    tf.function(shapes, input_signature=signature).get_concrete_function()
+
+
+@pytest.mark.backend("tensorflow", reason="only its graphs are traced for batches of any size")
 def test_a_graph_takes_batches_smaller_than_k():
     import tensorflow as tf
 
