@@ -6,7 +6,7 @@
     python benchmarks/losses.py --plot losses.png --batch 128 256 512 1024 2048 4096 8192 16384 32768 65536
 
 Losses that make a matrix of all pairs, and the peers, stop at 4,096 rows, others do not. Beyond 16,384 rows, 1 GB, the
-one product is made of products of 4,096 rows each, and nothing is kept of them.
+one product is made of products of 4,096 rows each, nothing is kept of them, and rounds are a quarter as many.
 
 The contestants take turns in one process, and the median of the ratios is printed. pytorch-metric-learning takes part
 where it is installed (`pip install pytorch-metric-learning torch`). It does not always compute the same: its
@@ -28,7 +28,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import side_by_side
-from floors import batch, both_ways, floor, with_gradient
+from floors import WHOLE, batch, both_ways, floor, with_gradient
 
 import keras_epos
 from keras_epos import losses
@@ -159,7 +159,8 @@ def main():
             script = Path(__file__).with_name("old_peers.py")
             old_peers = stack.enter_context(side_by_side.Process(args.old_peers, script))
         for place, size in enumerate(args.batch):
-            for name, ratio in side_by_side.ratios(*contestants(args, old_peers, size), args.rounds).items():
+            rounds = args.rounds if size <= WHOLE else -(-args.rounds // 4)
+            for name, ratio in side_by_side.ratios(*contestants(args, old_peers, size), rounds).items():
                 rows.setdefault(name, [None] * len(args.batch))[place] = ratio
         title = f"Loss and gradient, as multiples of one B x B product of {args.dim}-d rows (median of {args.rounds})"
         side_by_side.table(title, [f"B={size}" for size in args.batch], rows)
