@@ -24,7 +24,7 @@ from keras_epos.losses._each_positive import terms_of_each
 from keras_epos.losses._embedding_loss import EmbeddingLoss
 from keras_epos.losses._pair_parts import Batch, Found
 from keras_epos.losses._strips import by_strips
-from keras_epos.losses._tiles import chosen_by_tiles
+from keras_epos.losses._tiles import found_by_tiles
 
 METRICS = ("cosine", "euclidean", "squared_euclidean")
 
@@ -258,13 +258,7 @@ class PairLoss(EmbeddingLoss):
     def _found_in_tiles(self, labels, rows, references, memory):
         """As `_found_in_strips`, with half of the cosines."""
         directions = references if self.normalize else unit(references)
-        *sides, valid = chosen_by_tiles(labels, directions, self.positives, self.negatives)
-        valid = valid[:, None]
-
-        def selection(indices, some, cosine):
-            return mining.Selection(indices[:, None], ops.logical_and(some[:, None], valid), cosine[:, None])
-
-        return Found(*(selection(*side) for side in sides), valid)
+        return found_by_tiles(labels, directions, self.positives, self.negatives)
 
     def _terms_of(self, found, similarity, batch):
         """From what was found to the formula.

@@ -3,7 +3,9 @@
 from keras import ops
 
 from keras_epos._pairs import LOWEST, products
+from keras_epos.losses._pair_parts import Found
 from keras_epos.losses._strips import one_by_one
+from keras_epos.mining import Selection
 from keras_epos.mining._strategy import first_at
 
 # Rows of a tile. Positives are few and lie together; what is larger than a cache is slower for negatives.
@@ -11,7 +13,7 @@ POSITIVES_TILE = 128
 NEGATIVES_TILE = 512
 
 
-def chosen_by_tiles(labels, rows, positives, negatives):
+def found_by_tiles(labels, rows, positives, negatives):
     """The positive and the negative of every row, as strategies choose them, without a matrix of all pairs.
 
     Rows are sorted by label, so that positives lie near the diagonal and only these tiles are searched for them; for
@@ -24,37 +26,36 @@ def chosen_by_tiles(labels, rows, positives, negatives):
         positives, negatives: Strategies with a preference and one choice.
 
     Returns:
-        `(positive, negative, valid)`: index, whether there is a choice, and its cosine, `(B,)` each, twice; and
-        booleans `(B,)`, whether there was a positive and a negative to choose.
+        `Found`.
     """
     order = ops.argsort(labels)
     labels, rows = ops.take(labels, order), ops.take(rows, order, axis=0)
 
-    near, is_near, near_cosine = _search(labels, rows, positives, "positives", POSITIVES_TILE)
+    near = _search(labels, rows, positives, "positives", POSITIVES_TILE)
     # More is easier, so for negatives it is the cosine negated.
-    threshold = ops.where(is_near, -near_cosine, LOWEST) if negatives.relative else None
-    far, is_far, far_cosine = _search(labels, rows, negatives, "negatives", NEGATIVES_TILE, threshold)
+    threshold = ops.where(near.mask, -near.similarity, LOWEST) if negatives.relative else None
+    far = _search(labels, rows, negatives, "negatives", NEGATIVES_TILE, threshold)
     if negatives.relative:
-        is_far = ops.logical_and(is_far, is_near)
+        far = far._replace(mask=ops.logical_and(far.mask, near.mask))
 
     same, none = labels[1:] == labels[:-1], ops.zeros((1,), "bool")
     has_positive = ops.logical_or(ops.concatenate([same, none]), ops.concatenate([none, same]))
     valid = ops.logical_and(has_positive, labels[0] != labels[-1])
 
     place = ops.argsort(order)
+    valid = ops.take(valid, place)[:, None]
 
-    def as_before(found):
-        return ops.take(found, place)
+    def of_batch(chosen):
+        # In the order that the batch came in.
+        chosen = chosen._replace(indices=ops.take(order, chosen.indices))
+        indices, some, cosine = (ops.take(column, place)[:, None] for column in chosen[:3])
+        return Selection(indices, ops.logical_and(some, valid), cosine)
 
-    return (
-        (as_before(ops.take(order, near)), as_before(is_near), as_before(near_cosine)),
-        (as_before(ops.take(order, far)), as_before(is_far), as_before(far_cosine)),
-        as_before(valid),
-    )
+    return Found(of_batch(near), of_batch(far), valid)
 
 
 def _search(labels, rows, strategy, side, tile, threshold=None):
-    """What a strategy chooses for each row, of rows sorted by label: index, whether there is one, and its cosine."""
+    """What a strategy chooses for each row, of rows sorted by label: a `Selection` of tensors `(B,)`."""
     size, dim = rows.shape
     tile = min(size, tile)
     number = -(-size // tile)
@@ -106,4 +107,4 @@ def _search(labels, rows, strategy, side, tile, threshold=None):
     largest, indices, cosine = (
         ops.concatenate([ops.reshape(column[:-1], (-1,)), column[-1, last:]]) for column in found
     )
-    return indices, largest > LOWEST, cosine
+    return Selection(indices, largest > LOWEST, cosine)

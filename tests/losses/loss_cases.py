@@ -284,3 +284,16 @@ def value_and_gradients(function, *tensors):
 def value_and_gradient(loss, labels, embeddings, **settings):
     """Of a loss that reduces to a number, at embeddings of any float dtype."""
     return value_and_gradients(lambda rows: loss(labels, rows, **settings), embeddings)
+
+
+def traceable(loss):
+    """As `value_and_gradient` of labels and rows, for TensorFlow to trace."""
+    import tensorflow as tf
+
+    def both(labels, rows):
+        with tf.GradientTape() as tape:
+            tape.watch(rows)
+            value = loss(labels, rows)
+        return value, tape.gradient(value, rows)
+
+    return both

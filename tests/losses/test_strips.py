@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from loss_cases import FEW_ON_JAX, LOSSES, ON_JAX, batch, make, numpy, tensor, value_and_gradient
+from loss_cases import FEW_ON_JAX, LOSSES, ON_JAX, batch, make, numpy, tensor, traceable, value_and_gradient
 
 import keras_epos
 from keras_epos.losses import _pair_loss, _strips
@@ -122,12 +122,7 @@ def test_graphs_for_batches_of_any_size(sizes, monkeypatch, jit_compile):
 
     made = keras_epos.EasyPositiveTripletLoss(dtype="float64")
 
-    def both(labels, rows):
-        with tf.GradientTape() as tape:
-            tape.watch(rows)
-            value = made(labels, rows)
-        return value, tape.gradient(value, rows)
-
+    both = traceable(made)
     signature = [tf.TensorSpec([None], "int64"), tf.TensorSpec([None, 5], "float64")]
     traced = tf.function(both, input_signature=signature, jit_compile=jit_compile)
     labels, embeddings = batch(seed=13, classes=(8, 7, 6, 2))

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from loss_cases import LOSSES, ON_JAX, batch, make, numpy, tensor, value_and_gradient
+from loss_cases import LOSSES, ON_JAX, batch, make, numpy, tensor, traceable, value_and_gradient
 
 import keras_epos
 from keras_epos import same_class
@@ -70,18 +70,18 @@ def test_tiles_find_what_loops_find(sizes, monkeypatch):
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         for positives, negatives in pairs[place::7] if ON_JAX else pairs[place::3]:
             cosine, expected = wanted(labels, rows, positives, negatives)
-            near, far, valid = _tiles.chosen_by_tiles(tensor(labels, "int32"), tensor(rows), positives, negatives)
-            for found, column in ((near, 0), (far, 1)):
-                indices, some, its_cosine = map(numpy, found)
+            found = _tiles.found_by_tiles(tensor(labels, "int32"), tensor(rows), positives, negatives)
+            for side, column in ((found.positives, 0), (found.negatives, 1)):
+                indices, some, its_cosine = (numpy(part)[:, 0] for part in side[:3])
                 for anchor, choices in enumerate(expected):
-                    assert some[anchor] == (choices[column] is not None), (name, positives, negatives)
+                    assert some[anchor] == (choices[2] and choices[column] is not None), (name, positives, negatives)
                     if some[anchor]:
                         best = cosine[anchor, choices[column]]
                         for value in (cosine[anchor, indices[anchor]], its_cosine[anchor]):
                             np.testing.assert_allclose(
                                 value, best, atol=1e-12, err_msg=f"{name} {positives} {negatives}"
                             )
-            assert numpy(valid).tolist() == [has_both for *_, has_both in expected]
+            assert numpy(found.valid)[:, 0].tolist() == [has_both for *_, has_both in expected]
 
 
 @pytest.fixture
@@ -204,12 +204,7 @@ def test_graphs(tiles, monkeypatch, jit_compile):
 
     made = keras_epos.EasyPositiveTripletLoss(dtype="float64")
 
-    def both(labels, rows):
-        with tf.GradientTape() as tape:
-            tape.watch(rows)
-            value = made(labels, rows)
-        return value, tape.gradient(value, rows)
-
+    both = traceable(made)
     labels, embeddings = batch(seed=13, classes=(8, 7, 6, 2))
     for size in (23, 10, 9, 5, 4, 3, 1, 0)[:: 2 if jit_compile else 1]:
         del tiles[:]
