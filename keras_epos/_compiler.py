@@ -27,3 +27,33 @@ def is_by_xla():
     from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
     return not tf.executing_eagerly() and GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+
+
+# Rows from which on it pays to compile.
+MANY = 512
+
+
+def pays_by_xla(rows):
+    """Whether work on `rows` belongs to a TensorFlow graph that is not compiled, and is quicker if it is."""
+    if keras.backend.backend() != "tensorflow" or (rows.shape[0] or 0) < MANY:
+        return False
+    import tensorflow as tf
+
+    # On an accelerator Keras compiles the whole step.
+    in_graph = not tf.executing_eagerly() and not is_by_xla()
+    return in_graph and tf.test.is_built_with_xla() and is_on_cpu(rows)
+
+
+def by_xla(function, *tensors):
+    """What `function` makes of tensors, compiled by XLA alone in a TensorFlow graph. Carries no gradient."""
+    import tensorflow as tf
+
+    made = []
+
+    @tf.function(jit_compile=True, autograph=False)
+    def compiled(*tensors):
+        made.append(function(*tensors))
+        return [part for part in tf.nest.flatten(made[-1]) if tf.is_tensor(part)]
+
+    parts = iter(compiled(*map(tf.stop_gradient, tensors)))
+    return tf.nest.map_structure(lambda part: next(parts) if tf.is_tensor(part) else part, made[-1])

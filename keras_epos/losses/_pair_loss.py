@@ -7,7 +7,7 @@ from keras import ops
 from keras_epos import mining
 from keras_epos import same_class as same_classes
 from keras_epos._all_products import products_of_all
-from keras_epos._compiler import is_on_cpu
+from keras_epos._compiler import by_xla, is_on_cpu, pays_by_xla
 from keras_epos._gradient import gradient
 from keras_epos._pairs import (
     LOWEST,
@@ -158,13 +158,17 @@ class PairLoss(EmbeddingLoss):
         if self._is_mined_in_strips(num_pairs):
             batch = Batch(labels, rows.shape[-1], lambda: products(rows, references))
             find = self._found_in_tiles if self._is_mined_in_tiles(rows, memory) else self._found_in_strips
-            found = find(labels, ops.stop_gradient(rows), ops.stop_gradient(references), memory)
+            compared = rows, references
         else:
             self._refuse_too_many(num_pairs, rows, references)
             all_products = products_of_all(rows) if memory is None else products(rows, references)
             batch = Batch(labels, rows.shape[-1], lambda: all_products)
             cosine = all_products if self.normalize else products(unit(rows), unit(references))
-            found = self._found(labels, ops.stop_gradient(cosine), rows.shape[-1], memory)
+            find = partial(self._found, dim=rows.shape[-1])
+            compared = (cosine,)
+        find = partial(find, memory=memory)
+        find = partial(by_xla, find) if self._is_mined_by_xla(rows) else find
+        found = find(labels, *map(ops.stop_gradient, compared))
         return self._terms_of(found, similarity, batch)
 
     def similarity(self, products, rows, references):
@@ -193,6 +197,18 @@ class PairLoss(EmbeddingLoss):
             and type(self).select is PairLoss.select
             and all(one.has_preference and one.count == 1 for one in strategies)
             and is_on_cpu(rows)
+        )
+
+    def _is_mined_by_xla(self, rows):
+        """Whether mining is compiled where the rest is not: it is worth it where few pairs are chosen.
+
+        Not where they are drawn, as XLA draws other numbers, nor with a function that may do what XLA cannot.
+        """
+        strategies = (self.positives, self.negatives)
+        return (
+            all(one.has_preference for one in strategies)
+            and self.same_class_function in same_classes.SAME_CLASS.values()
+            and pays_by_xla(rows)
         )
 
     def _refuse_too_many(self, num_pairs, rows, references):
