@@ -35,7 +35,8 @@ MANY = 512
 
 def pays_by_xla(rows):
     """Whether work on `rows` belongs to a TensorFlow graph that is not compiled, and is quicker if it is."""
-    if keras.backend.backend() != "tensorflow" or (rows.shape[0] or 0) < MANY:
+    # Each number of rows would be compiled anew, so it must be known.
+    if keras.backend.backend() != "tensorflow" or None in rows.shape or rows.shape[0] < MANY:
         return False
     import tensorflow as tf
 

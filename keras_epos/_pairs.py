@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_epos._compiler import by_xla, pays_by_xla
 from keras_epos.same_class import equal
 
 # Below every similarity that can occur, yet finite, so that no NaN arises from it in any later arithmetic.
@@ -187,15 +188,19 @@ def for_each_true(mask, step, state):
     Returns:
         The last state.
     """
-    number = ops.shape(mask)[-1]
-    columns = ops.arange(number, dtype="int32")[None, :]
 
-    def first(left):
-        # The first one left; XLA's argmax takes longer.
-        return ops.min(ops.where(left, columns, number), axis=-1, keepdims=True)
+    def visits(mask, *state):
+        number = ops.shape(mask)[-1]
+        columns = ops.arange(number, dtype="int32")[None, :]
 
-    def visit(column, *state):
-        state = step(ops.minimum(column, number - 1), columns == column, column < number, *state)
-        return first(ops.logical_and(mask, columns > column)), *state
+        def first(left):
+            # The first one left; XLA's argmax takes longer.
+            return ops.min(ops.where(left, columns, number), axis=-1, keepdims=True)
 
-    return ops.while_loop(lambda column, *state: ops.any(column < number), visit, (first(mask), *state))[1:]
+        def visit(column, *state):
+            state = step(ops.minimum(column, number - 1), columns == column, column < number, *state)
+            return first(ops.logical_and(mask, columns > column)), *state
+
+        return ops.while_loop(lambda column, *_: ops.any(column < number), visit, (first(mask), *state))[1:]
+
+    return by_xla(visits, mask, *state) if pays_by_xla(mask) else visits(mask, *state)

@@ -36,9 +36,9 @@ ALLOWED = {
     "same_class": {"_config"},
     "reference": {"reference"},
     "hierarchy": {"hierarchy"},
-    "_pairs": {"same_class"},
+    "_pairs": {"same_class", "_compiler"},
     "_all_products": {"_compiler", "_pairs"},
-    "mining": {"mining", "_pairs", "_config"},
+    "mining": {"mining", "_compiler", "_pairs", "_config"},
     "losses": {
         "losses",
         "mining",

@@ -43,7 +43,7 @@ class DistanceWeighted(Drawing):
         super().__init__(seed)
 
     def select(self, ease, mask, side, threshold=None, dim=None):
-        return self.draw(self.weights(-ease, mask, dim), ease)
+        return self.draw(lambda ease, mask: self.weights(-ease, mask, dim), ease, mask)
 
     def weights(self, similarity, mask, dim):
         """Unnormalized probabilities `(A, R)`, 0 for what is not drawn."""

@@ -3,9 +3,10 @@
 import keras
 from keras import ops
 
+from keras_epos._compiler import by_xla, pays_by_xla
 from keras_epos.mining._strategy import Selection, Strategy
 
-# Width of a block in `draw`: cumulative sums run over blocks, then inside one, never over a whole row.
+# Width of a block: cumulative sums run over blocks, then inside one, never over a whole row.
 _BLOCK = 64
 
 
@@ -25,26 +26,15 @@ class Drawing(Strategy):
         self._is_adopted = True
         return [self.generator]
 
-    def draw(self, weights, ease):
-        """One index per row with probability proportional to `weights` (`(A, R)`, 0 where there is no candidate).
+    def draw(self, weigh, ease, mask):
+        """One index per row with probability proportional to `weigh(ease, mask)` (`(A, R)`, 0 for none)."""
 
-        Inverts the cumulative sum at one random number per row, in two levels: cumulative sums and random numbers
-        of the whole matrix would cost more than the matrix product that made it.
-        """
-        rows, width = ops.shape(weights)[0], ops.shape(weights)[1]
-        blocks = (width + _BLOCK - 1) // _BLOCK
-        padded = ops.pad(weights, [[0, 0], [0, blocks * _BLOCK - width]])
-        padded = ops.reshape(padded, (rows, blocks, _BLOCK))
-        sums = ops.sum(padded, axis=-1)
-        totals = ops.cumsum(sums, axis=-1)
-        # Not by `-1:`, whose length a graph for batches of any size would not know.
-        total = totals[:, -1][:, None]
-        target = keras.random.uniform((rows, 1), dtype=weights.dtype, seed=self._seed(ease)) * total
-        block = _crossing(totals, target, sums)
-        before = ops.where(block > 0, ops.take_along_axis(totals, ops.maximum(block - 1, 0), axis=-1), 0.0)
-        inside = ops.take_along_axis(padded, block[:, :, None], axis=1)[:, 0, :]
-        index = block * _BLOCK + _crossing(ops.cumsum(inside, axis=-1), target - before, inside)
-        return Selection(index, total > 0)
+        def choose(ease, mask, share):
+            return _at_share(weigh(ease, mask), share)
+
+        # Not within `choose`: XLA draws other numbers.
+        share = keras.random.uniform((ops.shape(ease)[0], 1), dtype=ease.dtype, seed=self._seed(ease))
+        return by_xla(choose, ease, mask, share) if pays_by_xla(ease) else choose(ease, mask, share)
 
     def _seed(self, ease):
         if self._is_adopted or keras.backend.backend() != "jax":
@@ -57,6 +47,27 @@ class Drawing(Strategy):
         mixed = bits * (2 * jax.numpy.arange(bits.shape[0], dtype="uint32") + 1)
         mixed = mixed ^ (mixed >> 15)
         return self.generator.next() ^ jax.numpy.sum(mixed * jax.numpy.uint32(2654435769), dtype="uint32")
+
+
+def _at_share(weights, share):
+    """Where the cumulative sum of weights `(A, R)` passes a share `(A, 1)` of the total, as a `Selection`.
+
+    In two levels, since a cumulative sum of the whole matrix would cost more than the matrix product that made it.
+    """
+    rows, width = ops.shape(weights)[0], ops.shape(weights)[1]
+    blocks = (width + _BLOCK - 1) // _BLOCK
+    padded = ops.pad(weights, [[0, 0], [0, blocks * _BLOCK - width]])
+    padded = ops.reshape(padded, (rows, blocks, _BLOCK))
+    sums = ops.sum(padded, axis=-1)
+    totals = ops.cumsum(sums, axis=-1)
+    # Not by `-1:`, whose length a graph for batches of any size would not know.
+    total = totals[:, -1][:, None]
+    target = share * total
+    block = _crossing(totals, target, sums)
+    before = ops.where(block > 0, ops.take_along_axis(totals, ops.maximum(block - 1, 0), axis=-1), 0.0)
+    inside = ops.take_along_axis(padded, block[:, :, None], axis=1)[:, 0, :]
+    index = block * _BLOCK + _crossing(ops.cumsum(inside, axis=-1), target - before, inside)
+    return Selection(index, total > 0)
 
 
 def _crossing(cumulative, target, weights):

@@ -23,4 +23,4 @@ class Random(Drawing):
         super().__init__(seed)
 
     def select(self, ease, mask, side, threshold=None, dim=None):
-        return self.draw(ops.cast(mask, ease.dtype), ease)
+        return self.draw(lambda ease, mask: ops.cast(mask, ease.dtype), ease, mask)

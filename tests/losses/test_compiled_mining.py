@@ -5,9 +5,9 @@ import pytest
 from loss_cases import LOSSES, batch, make, numpy, tensor, traceable
 
 import keras_epos
-from keras_epos import _compiler, same_class
+from keras_epos import _compiler, _pairs, same_class
 from keras_epos.losses import _pair_loss
-from keras_epos.mining import Easy, Hard, SemiHard
+from keras_epos.mining import Easy, Hard, Random, SemiHard, _draw
 
 pytestmark = pytest.mark.backend("tensorflow", reason="graphs of TensorFlow")
 
@@ -22,7 +22,8 @@ def compiled(monkeypatch):
         return _compiler.by_xla(function, *tensors)
 
     monkeypatch.setattr(_compiler, "MANY", 1)
-    monkeypatch.setattr(_pair_loss, "by_xla", recorded)
+    for module in (_pair_loss, _pairs, _draw):
+        monkeypatch.setattr(module, "by_xla", recorded)
     return functions
 
 
@@ -37,17 +38,45 @@ CHOSEN = [("easy", "hard"), ("easy", "semi_hard"), ("hard", "semi_hard skip"), (
 WAYS = [(10**9, True), (0, False), (0, True)]
 
 
-@pytest.mark.parametrize("loss", sorted(LOSSES))
+# Each takes seconds to compile.
+SOME = sorted(LOSSES)[::3]
+
+
+@pytest.mark.parametrize("loss", SOME)
 def test_compiled_mining_changes_no_loss(loss, compiled, monkeypatch):
     labels, embeddings = batch(seed=11)
-    place = sorted(LOSSES).index(loss)
+    place = SOME.index(loss)
     large, is_on_cpu = WAYS[place % 3]
     monkeypatch.setattr(_pair_loss, "LARGE", large)
     monkeypatch.setattr(_pair_loss, "is_on_cpu", lambda rows: is_on_cpu)
     made = make(loss, *CHOSEN[place % 4], average_over="valid")
-    value, slope = run(made, labels, embeddings)
-    assert len(compiled) == int(all(one.has_preference for one in (made.positives, made.negatives)))
-    expected, expected_slope = traceable(made)(labels, tensor(embeddings))
+    equals_eager(made, labels, embeddings)
+    if all(one.has_preference for one in (made.positives, made.negatives)):
+        assert compiled
+
+
+@pytest.mark.parametrize(
+    "make_loss",
+    [
+        # Each positive in turn.
+        keras_epos.TripletLoss,
+        lambda **how: keras_epos.TripletLoss(negatives="all", **how),
+        keras_epos.SmoothAPLoss,
+        keras_epos.RecallAtKLoss,
+        # Drawn, and the same as without XLA.
+        lambda **how: keras_epos.MarginLoss(positives="easy", negatives=keras_epos.DistanceWeighted(seed=1), **how),
+        lambda **how: keras_epos.TripletLoss(positives=Random(seed=1), negatives=Random(seed=2), **how),
+    ],
+)
+def test_what_is_compiled_of_other_losses_changes_none(make_loss, compiled):
+    labels, embeddings = batch(seed=11)
+    equals_eager(make_loss(dtype="float64"), labels, embeddings, make_loss(dtype="float64"))
+    assert compiled
+
+
+def equals_eager(loss, labels, embeddings, again=None):
+    value, slope = run(loss, labels, embeddings)
+    expected, expected_slope = traceable(again or loss)(labels, tensor(embeddings))
     np.testing.assert_allclose(numpy(value), numpy(expected), rtol=1e-12)
     np.testing.assert_allclose(numpy(slope), numpy(expected_slope), rtol=1e-9, atol=1e-12)
 
@@ -66,7 +95,7 @@ def test_labels_of_every_dtype(dtype, compiled, monkeypatch):
     assert len(compiled) == 2
 
 
-def test_what_xla_might_not_do_or_draws_otherwise_is_not_compiled(compiled):
+def test_what_xla_might_not_do_is_not_compiled(compiled):
     labels, embeddings = batch()
 
     class Own(Hard):
@@ -75,13 +104,10 @@ def test_what_xla_might_not_do_or_draws_otherwise_is_not_compiled(compiled):
 
     for settings in (
         {"negatives": Own()},
-        {"negatives": "random"},
         {"negatives": "all"},
         {"same_class": lambda labels, others: labels[:, None] == others[None, :]},
     ):
         run(keras_epos.NTXentLoss(**{"positives": "easy", "negatives": "hard"} | settings), labels, embeddings)
-    run(keras_epos.MarginLoss(positives="easy"), labels, embeddings)
-    run(keras_epos.TripletLoss(), labels, embeddings)
     assert not compiled
 
 
