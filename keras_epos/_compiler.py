@@ -1,4 +1,6 @@
-"""What will run the code that is being traced: what is quick on one is slow on another."""
+"""What will run the code that is being traced, as what is quick on one is slow on another; and XLA for a part of it."""
+
+import functools
 
 import keras
 
@@ -42,7 +44,20 @@ def pays_by_xla(rows):
 
     # On an accelerator Keras compiles the whole step.
     in_graph = not tf.executing_eagerly() and not is_by_xla()
-    return in_graph and tf.test.is_built_with_xla() and is_on_cpu(rows)
+    return in_graph and is_on_cpu(rows) and _has_xla()
+
+
+@functools.cache
+def _has_xla():
+    """Whether TensorFlow compiles for this CPU, which it does not on every platform."""
+    import tensorflow as tf
+
+    try:
+        with tf.init_scope():
+            tf.function(tf.negative, jit_compile=True)(tf.constant(1.0))
+    except tf.errors.OpError:
+        return False
+    return True
 
 
 def by_xla(function, *tensors):

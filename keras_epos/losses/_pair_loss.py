@@ -121,7 +121,7 @@ class PairLoss(EmbeddingLoss):
             )
 
     def formula(self, positives, negatives, batch):
-        """The loss on what was selected.
+        """The loss on what was selected, of operations that XLA compiles.
 
         Args:
             positives, negatives: A `keras_epos.mining.Selection` each, with similarities.

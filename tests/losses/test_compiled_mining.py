@@ -136,11 +136,20 @@ def test_it_is_compiled_in_graphs_that_are_not(compiled, monkeypatch):
     monkeypatch.setattr(_compiler, "MANY", len(labels) + 1)
     run(loss, labels, embeddings)
     monkeypatch.setattr(_compiler, "MANY", 1)
-    monkeypatch.setattr(tf.test, "is_built_with_xla", lambda: False)
-    run(loss, labels, embeddings)
-    monkeypatch.undo()
+    monkeypatch.setattr(_compiler, "_has_xla", lambda: False)
     run(loss, labels, embeddings)
     assert not compiled
+
+
+def test_a_tensorflow_that_does_not_compile_makes_graphs(monkeypatch):
+    import tensorflow as tf
+
+    def fails(*arguments, **settings):
+        raise tf.errors.UnimplementedError(None, None, "could not find registered compiler for platform Host")
+
+    assert _compiler._has_xla()
+    monkeypatch.setattr(tf, "function", fails)
+    assert not _compiler._has_xla.__wrapped__()
 
 
 def test_fit_takes_it_by_itself(compiled):
