@@ -136,6 +136,9 @@ def test_it_is_compiled_in_graphs_that_are_not(compiled, monkeypatch):
     monkeypatch.setattr(_compiler, "MANY", len(labels) + 1)
     run(loss, labels, embeddings)
     monkeypatch.setattr(_compiler, "MANY", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(_compiler, "is_on_cpu", lambda rows: False)
+        run(loss, labels, embeddings)
     monkeypatch.setattr(_compiler, "_has_xla", lambda: False)
     run(loss, labels, embeddings)
     assert not compiled
