@@ -35,16 +35,23 @@ def is_by_xla():
 MANY = 512
 
 
-def pays_by_xla(rows):
-    """Whether work on `rows` belongs to a TensorFlow graph that is not compiled, and is quicker if it is."""
+def compiled_if_quicker(function, *tensors):
+    """What `function` makes of tensors, compiled by XLA by itself in a large TensorFlow graph that is not compiled.
+
+    Carries no gradient. The first axis of the first tensor tells how large the work is.
+    """
+    return _by_xla(function, tensors) if _is_quicker(tensors) else function(*tensors)
+
+
+def _is_quicker(tensors):
     # Each number of rows would be compiled anew, so it must be known.
-    if keras.backend.backend() != "tensorflow" or None in rows.shape or rows.shape[0] < MANY:
+    if keras.backend.backend() != "tensorflow" or any(None in tensor.shape for tensor in tensors):
         return False
     import tensorflow as tf
 
     # On an accelerator Keras compiles the whole step.
     in_graph = not tf.executing_eagerly() and not is_by_xla()
-    return in_graph and is_on_cpu(rows) and _has_xla()
+    return in_graph and tensors[0].shape[0] >= MANY and is_on_cpu(tensors[0]) and _has_xla()
 
 
 @functools.cache
@@ -60,8 +67,7 @@ def _has_xla():
     return True
 
 
-def by_xla(function, *tensors):
-    """What `function` makes of tensors, compiled by XLA alone in a TensorFlow graph. Carries no gradient."""
+def _by_xla(function, tensors):
     import tensorflow as tf
 
     made = []

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_epos._compiler import by_xla, pays_by_xla
+from keras_epos._compiler import compiled_if_quicker
 from keras_epos.same_class import equal
 
 # Below every similarity that can occur, yet finite, so that no NaN arises from it in any later arithmetic.
@@ -203,4 +203,4 @@ def for_each_true(mask, step, state):
 
         return ops.while_loop(lambda column, *_: ops.any(column < number), visit, (first(mask), *state))[1:]
 
-    return by_xla(visits, mask, *state) if pays_by_xla(mask) else visits(mask, *state)
+    return compiled_if_quicker(visits, mask, *state)

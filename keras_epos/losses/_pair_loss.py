@@ -7,7 +7,7 @@ from keras import ops
 from keras_epos import mining
 from keras_epos import same_class as same_classes
 from keras_epos._all_products import products_of_all
-from keras_epos._compiler import by_xla, is_on_cpu, pays_by_xla
+from keras_epos._compiler import compiled_if_quicker, is_on_cpu
 from keras_epos._gradient import gradient
 from keras_epos._pairs import (
     LOWEST,
@@ -167,7 +167,7 @@ class PairLoss(EmbeddingLoss):
             find = partial(self._found, dim=rows.shape[-1])
             compared = (cosine,)
         find = partial(find, memory=memory)
-        find = partial(by_xla, find) if self._is_mined_by_xla(rows) else find
+        find = partial(compiled_if_quicker, find) if self._may_mine_by_xla() else find
         found = find(labels, *map(ops.stop_gradient, compared))
         return self._terms_of(found, similarity, batch)
 
@@ -199,17 +199,13 @@ class PairLoss(EmbeddingLoss):
             and is_on_cpu(rows)
         )
 
-    def _is_mined_by_xla(self, rows):
-        """Whether mining is compiled where the rest is not: it is worth it where few pairs are chosen.
+    def _may_mine_by_xla(self):
+        """Whether mining may be compiled where the rest is not: it is worth it where few pairs are chosen.
 
         Not where they are drawn, as XLA draws other numbers, nor with a function that may do what XLA cannot.
         """
-        strategies = (self.positives, self.negatives)
-        return (
-            all(one.has_preference for one in strategies)
-            and self.same_class_function in same_classes.SAME_CLASS.values()
-            and pays_by_xla(rows)
-        )
+        chooses = all(one.has_preference for one in (self.positives, self.negatives))
+        return chooses and self.same_class_function in same_classes.SAME_CLASS.values()
 
     def _refuse_too_many(self, num_pairs, rows, references):
         if num_pairs is not None and num_pairs > TOO_LARGE:

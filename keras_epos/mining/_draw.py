@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_epos._compiler import by_xla, pays_by_xla
+from keras_epos._compiler import compiled_if_quicker
 from keras_epos.mining._strategy import Selection, Strategy
 
 # Width of a block: cumulative sums run over blocks, then inside one, never over a whole row.
@@ -34,7 +34,7 @@ class Drawing(Strategy):
 
         # Not within `choose`: XLA draws other numbers.
         share = keras.random.uniform((ops.shape(ease)[0], 1), dtype=ease.dtype, seed=self._seed(ease))
-        return by_xla(choose, ease, mask, share) if pays_by_xla(ease) else choose(ease, mask, share)
+        return compiled_if_quicker(choose, ease, mask, share)
 
     def _seed(self, ease):
         if self._is_adopted or keras.backend.backend() != "jax":
